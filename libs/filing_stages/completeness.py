@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Table, among
-from libs.filing_stages.law import Addition, DataSets, Rule, Stage
+from libs.filing_stages.law import Addition, DataSets, Role, Rule, Stage
 from luxor.consignment.v1 import consignment_pb2 as pb
 
 IntArray = NDArray[np.int64]
@@ -86,6 +86,20 @@ def additions(
                 rows &= met[addition.condition]
                 if rows.any():
                     yield jurisdiction.jurisdiction, addition, rows
+
+
+def required_parts(filings: Table, data_sets: DataSets, day: int) -> list[tuple[Role, ...]]:
+    """Return for each filing, accepted on `day` since 1970-01-01, the roles of which its jurisdiction requires a part."""
+    found: list[tuple[Role, ...]] = [()] * filings.rows
+    of_country = jurisdictions(filings, data_sets)
+    for place in sorted(set(of_country.tolist()) - {-1}):
+        for part in data_sets.jurisdictions[place].parts:
+            rule = data_sets.conditions[part.condition].rule
+            assert rule is not None, "checked when the file was read"
+            if part.days[0] <= day <= part.days[1]:
+                for row in np.flatnonzero(meets(filings, rule) & (of_country == place)).tolist():
+                    found[row] = *found[row], part.role
+    return found
 
 
 def meets(filings: Table, rule: Rule) -> BoolArray:

@@ -27,6 +27,15 @@ _TYPED: Final = "_identifier"
 StageName = Literal["pre_loading", "pre_arrival", "simplified", "full"]
 Mode = Literal["SEA", "RAIL", "ROAD", "AIR", "POST"]
 Status = Literal["m", "c", "o", "-"]
+Role = Literal["SELLER", "PLATFORM", "PAYMENT_PROVIDER", "CARRIER", "POST"]
+"""The names of luxor.ingestion.v1.PartyRole."""
+NEVER_IN_PARTS: Final = frozenset(
+    {
+        "local_reference", "function", "amended_mrn", "amended_version", "representative", "representation", "house_document", "declarant",
+        "declarant_role", "importer", "destination_country", "carrier_identifier", "return_document",
+    }
+)  # fmt: skip
+"""Fields of a consignment that no part states: they name the filing, who answers for it, or may add parts to it."""
 
 
 class Stage(IntEnum):
@@ -152,6 +161,21 @@ class Deadline(_Strict, frozen=True, kw_only=True):
         return day_of_date(self.start), day_of_date(self.to or date.max)
 
 
+class RequiredPart(_Strict, frozen=True, kw_only=True):
+    """A part that a jurisdiction requires from a day, beside what the filer itself states."""
+
+    role: Role
+    start: date = msgspec.field(name="from")
+    to: date | None = None
+    condition: str
+    reference: str
+
+    @property
+    def days(self) -> tuple[int, int]:
+        """Return the first and the last day, days since 1970-01-01."""
+        return day_of_date(self.start), day_of_date(self.to or date.max)
+
+
 class Jurisdiction(_Strict, frozen=True, kw_only=True):
     """What one jurisdiction adds, and by when it asks for filings."""
 
@@ -159,6 +183,7 @@ class Jurisdiction(_Strict, frozen=True, kw_only=True):
     areas: tuple[str, ...]
     additions: tuple[Addition, ...]
     deadlines: tuple[Deadline, ...] = ()
+    parts: tuple[RequiredPart, ...] = ()
 
 
 class _File(_Strict, frozen=True, kw_only=True):
@@ -168,6 +193,7 @@ class _File(_Strict, frozen=True, kw_only=True):
     minimum_set_modes: tuple[Mode, ...]
     conditions: Mapping[str, Condition]
     elements: tuple[Element, ...]
+    parts: Mapping[Role, tuple[str, ...]]
     jurisdictions: tuple[Jurisdiction, ...]
 
 
@@ -183,6 +209,8 @@ class DataSets:
     minimum_set_modes: tuple[int, ...]
     """Modes of transport in which a filing may have the minimum set alone: numbers of TransportMode."""
     references: Mapping[str, Reference]
+    parts: Mapping[Role, tuple[str, ...]]
+    """The fields of a consignment that a part of a role may state."""
 
     def required(self, stage: Stage) -> tuple[str, ...]:
         """Return the elements without which a filing of a stage is refused, in their order."""
@@ -220,6 +248,7 @@ def read(path: Path) -> DataSets:
         by_country={country: place for place, each in enumerate(file.jurisdictions) for country in each.areas},
         minimum_set_modes=tuple(pb.TransportMode.Value(f"TRANSPORT_MODE_{mode}") for mode in file.minimum_set_modes),
         references=file.references,
+        parts=file.parts,
     )
 
 
@@ -230,6 +259,12 @@ def _errors(file: _File) -> Iterator[str]:
                 yield f"conditions.{name}: {scheme!r} is no scheme of the contract"
     for place, element in enumerate(file.elements):
         yield from (f"elements[{place}]: {error}" for error in _element_errors(file, element))
+    for role, names in file.parts.items():
+        for name in names:
+            if name not in pb.Consignment.DESCRIPTOR.fields_by_name:
+                yield f"parts.{role}: {name!r} is no field of a consignment"
+            if name in NEVER_IN_PARTS:
+                yield f"parts.{role}: no part states {name!r}"
     countries: dict[str, str] = {}
     for each in file.jurisdictions:
         for country in each.areas:
@@ -241,6 +276,9 @@ def _errors(file: _File) -> Iterator[str]:
         for place, addition in enumerate(each.additions):
             where = f"jurisdictions.{each.jurisdiction}.additions[{place}]"
             yield from (f"{where}: {error}" for error in _addition_errors(file, addition))
+        for place, part in enumerate(each.parts):
+            where = f"jurisdictions.{each.jurisdiction}.parts[{place}]"
+            yield from (f"{where}: {error}" for error in _rule_errors(file, part))
         for place, deadline in enumerate(each.deadlines):
             where = f"jurisdictions.{each.jurisdiction}.deadlines[{place}]"
             yield from (f"{where}: {error}" for error in _deadline_errors(file, deadline))
@@ -259,6 +297,11 @@ def _element_errors(file: _File, element: Element) -> Iterator[str]:
 
 
 def _addition_errors(file: _File, addition: Addition) -> Iterator[str]:
+    yield from _rule_errors(file, addition)
+    yield from _name_errors(addition.element)
+
+
+def _rule_errors(file: _File, addition: Addition | RequiredPart) -> Iterator[str]:
     if addition.to is not None and addition.to < addition.start:
         yield f"to: {addition.to} is before {addition.start}"
     condition = file.conditions.get(addition.condition)
@@ -266,7 +309,6 @@ def _addition_errors(file: _File, addition: Addition) -> Iterator[str]:
         yield f"condition: {addition.condition!r} has no `only` in conditions, so that no filing can meet it"
     if addition.reference not in file.references:
         yield f"reference: {addition.reference!r} is missing in references"
-    yield from _name_errors(addition.element)
 
 
 def _deadline_errors(file: _File, deadline: Deadline) -> Iterator[str]:

@@ -22,16 +22,22 @@ from libs.store.tables.requests import RequestLog
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.ingestion.v1.filers_pb2_grpc import add_FilerServiceServicer_to_server
 from luxor.ingestion.v1.ingestion_pb2_grpc import add_IngestionServiceServicer_to_server
+from luxor.ingestion.v1.parts_pb2_grpc import add_PartServiceServicer_to_server
 from services.ingestion.api import filers
+from services.ingestion.api.parts import ROLES as ROLES_OF_PARTS
+from services.ingestion.api.parts import PartService
 from services.ingestion.api.service import IngestionService
 from services.ingestion.commands.admission import FilerAdmission
-from services.ingestion.commands.housekeeping import drop_serials, rotate_generations
+from services.ingestion.commands.housekeeping import drop_serials, expire_parts, rotate_generations
+from services.ingestion.commands.parts.join import JoinParts
+from services.ingestion.commands.parts.linking import CurrentParties, Linking
 from services.ingestion.commands.submit import Submit
 from services.ingestion.config import IngestionConfig
 from services.ingestion.feeds.snapshot import Days, Snapshot
 from services.ingestion.filing import check_rules
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import SUBMISSION_DAYS, Store
+from services.ingestion.store.parts import PartStore
 
 SCHEMA = "luxor.consignment.v1.ConsignmentColumns"
 
@@ -48,12 +54,27 @@ def assemble(start: Start) -> Sequence[Background]:
     outbox = Outbox(start.database, SCHEMA)
     store = Store(start.database, outbox, RequestLog())
     backlog_of_decisions = Backlog("clearance")
+    parts, parties = PartStore(start.database), CurrentParties(store.filers)
+    linking = Linking(parties, parts)
+    admission = FilerAdmission(store.filers, is_registration_required=config.filer_registration_required)
     submit = Submit(
         store,
         shift_micros=config.clock_shift_seconds * 1_000_000,
         backlog=backlog_of_decisions,
         rules=rules,
-        admission=FilerAdmission(store.filers, is_registration_required=config.filer_registration_required),
+        admission=admission,
+        linking=linking,
+    )
+    joining = JoinParts(
+        parts,
+        Amendments(store),
+        parties,
+        admission,
+        submit.check,
+        submit.today,
+        due=linking.due,
+        shift_micros=config.clock_shift_seconds * 1_000_000,
+        backlog=backlog_of_decisions,
     )
     start.server.add(
         add_IngestionServiceServicer_to_server,
@@ -66,6 +87,9 @@ def assemble(start: Start) -> Sequence[Background]:
         brakes={"SubmitConsignments": backlog_of_decisions, "SubmitConsignmentColumns": backlog_of_decisions},
     )
     start.server.add(add_FilerServiceServicer_to_server, filers.FilerService(store.filers), roles=filers.ROLES)
+    start.server.add(
+        add_PartServiceServicer_to_server, PartService(store, parts, parties, admission, linking), roles=ROLES_OF_PARTS
+    )
     feed = FeedServicer(outbox, Snapshot(outbox), days=Days(start.database, outbox), backlog=backlog_of_decisions)
     start.server.add(
         add_FeedServiceServicer_to_server,
@@ -75,16 +99,21 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     traces = Traces(start, Amendments(store).trail)
     steps = (
-        make_days("submission", "amendment"),
+        make_days("submission", "amendment", "part", "part_link", "part_join"),
         rotate_generations,
         drop_serials,
         drop_days("submission", SUBMISSION_DAYS),
         drop_days("amendment", SUBMISSION_DAYS),
+        drop_days("part", SUBMISSION_DAYS),
+        drop_days("part_link", SUBMISSION_DAYS),
+        drop_days("part_join", SUBMISSION_DAYS),
+        expire_parts,
         purge_requests(),
         *traces.steps,
     )
     return [
         traces.run,
+        joining.run,
         SharedPositions(feed.positions, backlog_of_decisions).run,
         Maintenance(start.database, consumers=start.consumers).run,
         Housekeeping(start.database, start.replica, steps).run,

@@ -18,6 +18,7 @@ from libs.server.requests import check_request_id, page_size_of
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.ingestion.v1 import filers_pb2 as pb
 from luxor.ingestion.v1.filers_pb2_grpc import FilerServiceServicer
+from luxor.ingestion.v1.parts_pb2 import PartyRole
 from services.ingestion.commands.put_filers import FilerPut, put_filers
 from services.ingestion.filers.register import OPEN_END, Filer, FilerCertificate, Representative, TrustedStatus
 from services.ingestion.store.filers import Filers
@@ -155,6 +156,9 @@ def _entry(message: pb.Filer) -> Filer:
             raise _Malformed("trusted.authorisation")
         days = _days(message.trusted, "trusted", is_open=True)
         trusted = TrustedStatus(message.trusted.authorisation, *days)
+    roles = tuple(sorted(message.party_roles))
+    if len(set(roles)) < len(roles) or not set(roles) <= set(PartyRole.values()) - {0}:
+        raise _Malformed("party_roles")
     return Filer(
         id=message.id,
         name=message.name,
@@ -163,6 +167,7 @@ def _entry(message: pb.Filer) -> Filer:
         representatives=tuple(sorted(representatives, key=lambda entry: entry.id)),
         suspension_reason=message.suspension_reason,
         trusted=trusted,
+        party_roles=roles,
         version=message.version,
     )
 
@@ -191,6 +196,7 @@ def _message(entry: Filer) -> pb.Filer:
         name=entry.name,
         identifiers=entry.identifiers,
         suspension_reason=entry.suspension_reason,
+        party_roles=entry.party_roles,  # type: ignore[arg-type]
         version=entry.version,
         changed_by=entry.changed_by,
     )

@@ -59,8 +59,13 @@ def _fill(submitted: Submitted, response: Response) -> None:
 
 
 def _item_error(error: ElementError) -> errors_pb2.ItemError:
+    return item_error_of(error, error.path)
+
+
+def item_error_of(error: ElementError, path: str) -> errors_pb2.ItemError:
+    """Return the message of an error or a warning, at a path."""
     severity = WARNING if error.warns else errors_pb2.SEVERITY_ERROR
-    return item_error(error.reason, error.path, error.value, severity, **error.facts)
+    return item_error(error.reason, path, error.value, severity, **error.facts)
 
 
 def _note_unknown_field(response: Response, finding: call.Finding) -> None:

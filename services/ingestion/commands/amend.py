@@ -176,9 +176,16 @@ class Amend:
         return results
 
     async def add(
-        self, tx: Transaction, amended: Amended, taken: Taken | None, *, trace: str, shift_micros: int
+        self,
+        tx: Transaction,
+        amended: Amended,
+        taken: Taken | None,
+        *,
+        trace: str,
+        shift_micros: int,
+        is_joined: bool = False,
     ) -> Amended:
-        """Add the new versions in the caller's transaction, after its new filings. Raises VersionStored."""
+        """Add the new versions in the caller's transaction, after its new filings; `is_joined`: they add parts. Raises VersionStored."""
         amended = replace(amended, mrns=taken.mrns if taken is not None else ())
         new = amended.new
         if not new:
@@ -207,7 +214,9 @@ class Amend:
             until = np.array([each or 0 for each in trusted], np.int64)
             table = table.with_columns({"filer_trusted_until": Ints.of(until, is_trusted)})
         changed_by = [amended.changed_by(each) for each in filings]
-        now, xid = await self._amendments.add(tx, table, partitions, changed_by, trace=trace, shift_micros=shift_micros)
+        now, xid = await self._amendments.add(
+            tx, table, partitions, changed_by, trace=trace, shift_micros=shift_micros, is_joined=is_joined
+        )
         return replace(amended, now=now, xid=xid)
 
 

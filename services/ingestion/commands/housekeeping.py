@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from libs.feed.publish.outbox import Outbox
 from libs.store.database import Database
+from services.ingestion.metrics import parts as parts_counted
 from services.ingestion.store import filings, submissions
+from services.ingestion.store.parts import PartStore
 from services.ingestion.store.submissions import Unsummarized
 
 
@@ -21,6 +23,13 @@ async def rotate_generations(database: Database) -> None:
     for generation in old:
         async with database.transaction() as tx:
             await filings.drop_generation(tx, generation)
+
+
+async def expire_parts(database: Database) -> None:
+    """Let parts expire that waited for their consignment until their last day, and count them."""
+    store = PartStore(database)
+    if expired := await store.expire():
+        parts_counted.labels("expired").inc(expired)
 
 
 async def summarize_submission(database: Database, outbox: Outbox, submission: Unsummarized) -> None:

@@ -13,12 +13,14 @@ from hashlib import sha256
 import numpy as np
 
 from libs.columns import Table, digests, table_digest
+from libs.customs.identifiers import mrn
 from libs.customs.partitions import partitions_of
 from libs.customs.time import date_of_day, day_of
 from libs.feed.publish.backlog import Backlog
 from libs.release_law.law import included
 from services.ingestion.commands.admission import FilerAdmission, NotAdmitted
 from services.ingestion.commands.amend import Amend, Amended
+from services.ingestion.commands.parts.linking import Linking
 from services.ingestion.filing import check_rules, validation
 from services.ingestion.filing.amendment import CHANGED_DAYS
 from services.ingestion.filing.check_rules import CheckRules
@@ -69,6 +71,34 @@ class Submitted:
         """Return the number of the transaction that accepted them, as in the feed's cursors."""
         amended = 0 if self.amended is None else self.amended.xid
         return amended if self.taken is None else self.taken.xid
+
+    @property
+    def amended_mrns(self) -> list[str]:
+        """Return the MRNs of the filings that were changed."""
+        if self.amended is None:
+            return []
+        return [self.amended.number(each.filing) for each in self.amended.new.values() if each.filing is not None]
+
+    @property
+    def amended_days(self) -> set[int]:
+        """Return the days in the MRNs of stored filings that are to be changed."""
+        new = () if self.amended is None else self.amended.new.values()
+        numbers = [each.filing.number for each in new if each.filing is not None]
+        return {mrn.parse(each).day for each in numbers if isinstance(each, str)}
+
+    def by_mrn(self, keys: Mapping[int, Sequence[bytes]]) -> dict[str, list[bytes]]:
+        """Return keys of rows by the MRNs of what was accepted now; of several versions of a filing those of all."""
+        found: dict[str, list[bytes]] = {}
+        for row, some in keys.items():
+            number = ""
+            if self.taken is not None and row in self.places and self.taken.fresh[self.places[row]]:
+                number = self.taken.mrns[self.places[row]]
+            elif self.amended is not None and row in self.amended.new:
+                filing = self.amended.new[row].filing
+                number = self.amended.number(filing) if filing is not None else ""
+            if number:
+                found[number] = [*found.get(number, ()), *(each for each in some if each not in found.get(number, ()))]
+        return found
 
     def is_reused(self, row: int) -> bool:
         """Return whether a valid row has the reference of another consignment, filed before or in the same batch."""
@@ -124,11 +154,12 @@ class Submit:
         backlog: Backlog | None = None,
         rules: CheckRules | None = None,
         admission: FilerAdmission | None = None,
+        linking: Linking | None = None,
     ) -> None:
         """Write to `store`; `shift_micros` moves the time of acceptance (for tests of other days), `backlog` counts accepted filings.
 
         `rules` are checked beside the forms of elements; None: those that are included. `admission` admits filers;
-        None: by the register, open to all.
+        None: by the register, open to all. `linking` links consignments to parts; None: they have none.
         Documents are accepted by the law of release categories of this release. Raises ReleaseLawError.
         """
         self._release_law = included()
@@ -136,6 +167,7 @@ class Submit:
         self._store = store
         self._admission = FilerAdmission(store.filers) if admission is None else admission
         self._amend = Amend(Amendments(store))
+        self._linking = linking
         self._shift_micros = shift_micros
         self._backlog = backlog
         self._digests_until: float | None = None
@@ -147,7 +179,8 @@ class Submit:
     def _now(self) -> int:
         return time.time_ns() // 1000 + self._shift_micros
 
-    def _check(self, table: Table) -> validation.Checked:
+    def check(self, table: Table) -> validation.Checked:
+        """Check a batch (ConsignmentColumns) by the law and the rules of now."""
         now = self._now()
         day = day_of(now)
         # The year that it is somewhere on earth: it may begin a day before it does in UTC.
@@ -168,7 +201,7 @@ class Submit:
 
         `encode` serialises the response that is stored in the same transaction. Raises RequestReused.
         """
-        checked = await self._with_repeats(filer, self._check(table))
+        checked = await self._with_repeats(filer, self.check(table))
         if (refusal := await self._admission.refusal(filer)) is not None:
             checked = await self._refuse_new(filer, checked, refusal)
         stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
@@ -177,6 +210,7 @@ class Submit:
         submitted = _filing(filer, checked, stored, await self._admission.trusted_until(filer, day))
         later = checked.later()
         equal: dict[str, bool] = {}
+        keys = await self._linking.keys(checked.table) if self._linking is not None else {}
         # Each turn compares at least one more reference or finds a further version, so there are at most as many turns as both.
         while True:
             if len(later):
@@ -185,7 +219,9 @@ class Submit:
                 trusted = {each: await self._admission.trusted_until(each, day) for each in amended.filers}
                 submitted = replace(submitted, amended=replace(amended, trusted=trusted))
             try:
-                submitted = await self._accept(request, submitted, equal)
+                if keys and self._linking is not None:
+                    await self._linking.make_days({day, *submitted.amended_days})
+                submitted = await self._accept(request, submitted, equal, keys)
                 break
             except VersionStored:
                 continue
@@ -218,8 +254,14 @@ class Submit:
             errors[row] = [error, *errors.get(row, ())]
         return replace(checked, refused=refused, errors=errors)
 
-    async def _accept(self, request: _Request, submitted: Submitted, equal: Mapping[str, bool]) -> Submitted:
-        """Accept a batch in one transaction, or return the answer of a repeated request.
+    async def _accept(
+        self,
+        request: _Request,
+        submitted: Submitted,
+        equal: Mapping[str, bool],
+        keys: Mapping[int, Sequence[bytes]],
+    ) -> Submitted:
+        """Accept a batch in one transaction, or return the answer of a repeated request; `keys` link its rows to parts.
 
         Raises RequestReused, Uncompared or VersionStored.
         """
@@ -238,6 +280,8 @@ class Submit:
                     tx, submitted.amended, submitted.taken, trace=request.trace, shift_micros=self._shift_micros
                 )
                 submitted = replace(submitted, amended=amended)
+            if self._linking is not None and (keys or submitted.amended is not None):
+                await self._linking.add(tx, submitted.by_mrn(keys), submitted.amended_mrns)
             if before is None:
                 # An acceptance is rebuilt from its reference. A refusal may differ later, so its response is stored.
                 if submitted.is_refused_in_part:

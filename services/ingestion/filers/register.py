@@ -55,6 +55,8 @@ class Filer:
     suspension_reason: str = ""
     """Empty: it is not suspended."""
     trusted: TrustedStatus | None = None
+    party_roles: tuple[int, ...] = ()
+    """In which it files parts: numbers of PartyRole, rising."""
     version: int = 0
     """0: not registered yet."""
     changed_at: int = 0

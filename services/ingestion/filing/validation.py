@@ -129,6 +129,23 @@ def check(
     return Checked(filled, findings.refused, findings.sorted(), findings.left_out, late)
 
 
+def check_stated(table: Table) -> Checked:
+    """Check what parts of filings state, in the order of the request, by the forms that filings have. Nothing is required."""
+    cleaned = _clean(table, elements.CONSIGNMENT)
+    findings = Findings(table.rows)
+    root = Level(cleaned, np.arange(table.rows), consignment_place, True)
+    _check_level(root, elements.CONSIGNMENT, findings)
+    for name in elements.MONEY:
+        _check_money(root, name, findings)
+    if cleaned.child("items").rows:
+        items = root.below("items")
+        for name in elements.ITEMS_MONEY:
+            _check_money(items, name, findings)
+        _check_item_numbers(items, cleaned.ragged("items"), findings)
+    _check_fiscal_references(root, findings)
+    return Checked(cleaned, findings.refused, findings.sorted(), findings.left_out)
+
+
 def _carrier_id(table: Table) -> dict[str, Column]:
     """Return who carries as filed, where this may be the id of a certificate that the code in capitals is not."""
     filed = table.strings("carrier_identifier").translate(str.strip)

@@ -33,8 +33,8 @@ _FIND = """
 """
 # One order everywhere, so that two calls with the same versions wait for each other without a deadlock.
 _ADD = """
-    insert into amendment (day, mrn, version, accepted_at, batch_day, batch, changed_by)
-    select u.day, u.mrn, u.version, $4, $5, $6, u.changed_by
+    insert into amendment (day, mrn, version, accepted_at, batch_day, batch, changed_by, is_joined)
+    select u.day, u.mrn, u.version, $4, $5, $6, u.changed_by, $8
     from unnest($1::integer[], $2::text[], $3::integer[], $7::text[]) as u(day, mrn, version, changed_by)
     order by u.day, u.mrn, u.version
     on conflict do nothing
@@ -108,8 +108,14 @@ class Amendments:
             found[place].append(StoredVersion(version, accepted_at, BatchRef(batch_day, batch), changed_by))
         return found
 
-    async def filings(self, filer: str, requested: Sequence[tuple[str, int]]) -> dict[str, StoredFiling]:
-        """Return the filings of MRNs of Luxor that a filer may change: its own and those entrusted to it.
+    async def filed_version(self, number: str) -> int:
+        """Return the newest version of a filing that a filer stated as a whole."""
+        async with self.store.database.connection() as reader:
+            newest = "select max(version) from amendment where day = $1 and mrn = $2 and not is_joined"
+            return await reader.raw.fetchval(newest, mrn.parse(number).day, number) or 1
+
+    async def filings(self, filer: str | None, requested: Sequence[tuple[str, int]]) -> dict[str, StoredFiling]:
+        """Return the filings of MRNs of Luxor that a filer may change: its own and those entrusted to it; None: all of them.
 
         Each has the content of its first, its newest and the requested versions. The reads are no part of any transaction.
         """
@@ -182,17 +188,18 @@ class Amendments:
         *,
         trace: str,
         shift_micros: int,
+        is_joined: bool = False,
     ) -> tuple[int, int]:
         """Store and announce versions, complete but for the time of acceptance; return this time and the transaction's number.
 
-        `changed_by` has for each version who filed it, "" for the filer of the first one. Raises VersionStored.
+        `changed_by` has for each version who filed it, "" for the filer of the first one; `is_joined`: they add parts. Raises VersionStored.
         """
         now, xid = await tx.raw.fetchrow(_CLOCK, shift_micros)
         table = table.with_columns({"accepted_at": Ints.constant(now, table.rows)})
         ref = await self.store.outbox.append(tx, table, ConsignmentColumns, partitions, trace=trace)
         numbers = table.strings("mrn").tolist()
         days, versions = [mrn.parse(each).day for each in numbers], table.ints("version").values.tolist()
-        added = await tx.raw.fetch(_ADD, days, numbers, versions, now, ref.day, ref.id, list(changed_by))
+        added = await tx.raw.fetch(_ADD, days, numbers, versions, now, ref.day, ref.id, list(changed_by), is_joined)
         if len(added) < table.rows:
             raise VersionStored
         return int(now), int(xid)

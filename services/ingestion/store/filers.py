@@ -19,11 +19,10 @@ from services.ingestion.filers.register import (
     mandates,
 )
 
-_COLUMNS: Final = (
-    "id, version, name, identifiers, certificates, representatives, suspension_reason, trusted, changed_at, changed_by"
-)
+_COLUMNS: Final = "id, version, name, identifiers, certificates, representatives, suspension_reason, trusted, party_roles, changed_at, changed_by"
 _NEWEST: Final = "not exists (select from filer newer where newer.id = f.id and newer.version > f.version)"
 _OF_IDS: Final = f"select {_COLUMNS}, {TODAY} as today from filer f where id = any($1::text[]) and {_NEWEST}"  # noqa: S608  # our own statement
+_PARTIES: Final = f"select {_COLUMNS}, {TODAY} as today from filer f where party_roles <> '' and {_NEWEST}"  # noqa: S608  # our own statement
 _PAGE: Final = f"""
     select {_COLUMNS} from filer f where id > $1 and ($2::text = '' or id = $2) and {_NEWEST} order by id limit $3
 """  # noqa: S608  # our own statement
@@ -68,6 +67,12 @@ class Filers:
         found = [filer_of(row) for row in rows if row["id"] in agents or line in "\n" + row["representatives"]]
         return mandates(own, found, rows[0]["today"])
 
+    async def parties(self) -> tuple[int, list[Filer]]:
+        """Return the entries in force that have roles of parties, and today's day, since 1970-01-01 UTC; 0 where there are none."""
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch(_PARTIES)
+        return (rows[0]["today"] if rows else 0), [filer_of(row) for row in rows]
+
     async def page(self, after: str, ident: str, limit: int) -> list[Filer]:
         """Return the next entries in force after an id, of one filer or of all ("")."""
         async with self.database.connection() as reader:
@@ -93,6 +98,7 @@ class Filers:
                 [_lines((e.id, e.from_day, e.to_day) for e in each.representatives) for each in filers]
             ),
             "trusted": bulk.text([_trusted_text(each.trusted) for each in filers]),
+            "party_roles": bulk.text([" ".join(map(str, each.party_roles)) for each in filers]),
         }
         await bulk.insert(tx, "filer", columns)
 
@@ -122,6 +128,7 @@ def filer_of(row: asyncpg.Record) -> Filer:
         representatives=tuple(Representative(*each) for each in _entries(row["representatives"])),
         suspension_reason=row["suspension_reason"],
         trusted=_trusted(row["trusted"]),
+        party_roles=tuple(map(int, row["party_roles"].split())),
         version=row["version"],
         changed_at=row["changed_at"],
         changed_by=row["changed_by"],

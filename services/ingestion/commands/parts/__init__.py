@@ -1,0 +1,1 @@
+"""Parts of filings: filed, linked, and joined with their consignments."""

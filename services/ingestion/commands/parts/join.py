@@ -1,0 +1,253 @@
+"""Join parts with their consignments: what is due is decided from all that is committed, so the order of filings and parts plays no role.
+
+What a consignment is follows from the newest version that a filer stated as a whole and from all parts that are linked to it. If it differs from the
+current version, ingestion files the next one. A consignment that is decided again without a change gets no version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Table
+from libs.customs.identifiers import mrn
+from libs.feed.publish.backlog import Backlog
+from libs.server.errors import item_error
+from libs.store.errors import StoreError
+from libs.tasks.stop import unless_stopped
+from libs.telemetry import get_logger
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND, MESSAGE_FUNCTION_INVALIDATE, Consignment
+from luxor.errors.v1.errors_pb2 import SEVERITY_ERROR
+from luxor.ingestion.v1 import parts_pb2 as pb
+from services.ingestion.commands.admission import FilerAdmission
+from services.ingestion.commands.amend import Amend, Amended
+from services.ingestion.commands.parts.linking import CurrentParties
+from services.ingestion.filing.amendment import CHANGED_DAYS, Outcome, Versions
+from services.ingestion.filing.findings import ElementError
+from services.ingestion.filing.validation import CARRIER_ID, Checked
+from services.ingestion.parts.joining import Part, PartResult, join
+from services.ingestion.parts.parties import keys_of
+from services.ingestion.store.amendments import Amendments, StoredFiling, VersionStored
+from services.ingestion.store.parts import LinkedPart, PartStore
+
+PARTS_MAX: Final = 20
+"""Parts that are joined with one consignment: the first ones."""
+DUE_AT_ONCE: Final = 200
+INTERVAL_SECONDS: Final = 1.0
+_ERRORS_MAX: Final = 50
+_NAMES_OF_FILING: Final = ("local_reference", "function", "amended_mrn", "amended_version")
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """What a consignment is with its parts."""
+
+    checked: Checked
+    """One row: the consignment as it is filed."""
+    content: Consignment
+    results: Sequence[PartResult]
+    """Of each part that was joined."""
+    not_added: dict[int, list[ElementError]]
+    """By part, why it is not in the filing."""
+
+
+class JoinParts:
+    """Joins parts with consignments that are due."""
+
+    def __init__(
+        self,
+        store: PartStore,
+        amendments: Amendments,
+        parties: CurrentParties,
+        admission: FilerAdmission,
+        check: Callable[[Table], Checked],
+        today: Callable[[], int],
+        *,
+        due: asyncio.Event,
+        shift_micros: int = 0,
+        backlog: Backlog | None = None,
+    ) -> None:
+        """Join by the register of `parties`; `check` checks filings, `today` returns the day in UTC, `due` is set when there is work.
+
+        `shift_micros` moves the time of acceptance; `backlog` counts accepted versions.
+        """
+        self._store = store
+        self._amendments = amendments
+        self._amend = Amend(amendments)
+        self._parties = parties
+        self._admission = admission
+        self._check = check
+        self._today = today
+        self._due = due
+        self._shift_micros = shift_micros
+        self._backlog = backlog
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Join what is due, at once and every second, until `stop`; failures are tried again."""
+        while not stop.is_set():
+            self._due.clear()
+            try:
+                while await self.step() and not stop.is_set():
+                    pass
+            except StoreError as error:
+                get_logger().warning("PARTS_POSTPONED", error=type(error).__name__)
+            except Exception as error:
+                get_logger().error("PARTS_FAILED", error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(INTERVAL_SECONDS):
+                    await unless_stopped(stop, self._due.wait())
+
+    async def step(self) -> int:
+        """Join the consignments that are due, and return how many were joined."""
+        due, done = await self._store.due(DUE_AT_ONCE), 0
+        for number, ids in due.items():
+            try:
+                await self.join(number, ids)
+                done += 1
+            except StoreError:
+                raise
+            except Exception as error:  # one consignment that cannot be joined must not delay the others
+                get_logger().error("PARTS_NOT_JOINED", error, mrn=number)
+                await self._store.postpone(ids)
+        return done
+
+    async def join(self, number: str, ids: Sequence[int]) -> None:
+        """Join a consignment with its parts, and remove the entries that say that it is due."""
+        while True:
+            try:
+                await self._join(number, ids)
+                return
+            except VersionStored:
+                continue
+
+    async def _join(self, number: str, ids: Sequence[int]) -> None:
+        filed_version = await self._amendments.filed_version(number)
+        filing = (await self._amendments.filings(None, [(number, filed_version)])).get(number)
+        parts = [] if filing is None else await self._parts(number, filing, filed_version)
+        if filing is None or not (parts or await self._store.has_joined(number)):
+            async with self._store.database.transaction() as tx:
+                await self._store.remove_due(tx, ids)
+            return
+        joined = self._joined(number, filing, filed_version, parts)
+        current = filing.versions[filing.current]
+        is_changed = joined.content != _content(current.table, current.row)
+        version = filing.current + is_changed
+        results = iter(joined.results)
+        stored = [
+            (
+                part,
+                version,
+                _message(
+                    number, version, joined.not_added.get(place), None if place in joined.not_added else next(results)
+                ),
+            )
+            for place, part in enumerate(parts)
+        ]
+        await self._store.make_days({mrn.parse(number).day})
+        amended = await self._amended(number, filing, joined, parts) if is_changed else None
+        async with self._store.database.transaction() as tx:
+            if amended is not None:
+                amended = await self._amend.add(
+                    tx, amended, None, trace="", shift_micros=self._shift_micros, is_joined=True
+                )
+            await self._store.add_joined(tx, number, stored)
+            await self._store.remove_due(tx, ids)
+        if amended is not None and self._backlog is not None:
+            self._backlog.accepted(amended.xid, 1, joined.content.ByteSize())
+
+    async def _parts(self, number: str, filing: StoredFiling, filed_version: int) -> list[LinkedPart]:
+        """Return the parts that may be added to a consignment, in the order of filing; none to a declaration that was withdrawn or is old."""
+        filed = filing.versions[filed_version]
+        is_withdrawn = filed.table.ints("function").values[filed.row] == MESSAGE_FUNCTION_INVALIDATE
+        if is_withdrawn or mrn.parse(number).day < self._today() - CHANGED_DAYS:
+            return []
+        parties = await self._parties.read()
+        found: list[LinkedPart] = []
+        for part in await self._store.linked(number, keys_of(filed.table, [filed.row]).get(filed.row, ())):
+            may_add = part.has_linking_key or parties.may_add(part.filer, part.role, filed.table, filed.row)
+            if may_add and part.consignment_filer in ("", filing.filer) and len(found) < PARTS_MAX:
+                found.append(part)
+        return found
+
+    def _joined(self, number: str, filing: StoredFiling, filed_version: int, parts: Sequence[LinkedPart]) -> _Joined:
+        """Return a consignment with all of its parts; or, if it were refused with them, with those that it is not refused with."""
+        row = filing.versions[filed_version]
+        filed = _content(row.table, row.row)
+        stated = [Part(part.filer, Consignment.FromString(part.content)) for part in parts]
+
+        def attempt(places: Iterable[int]) -> tuple[Checked, list[PartResult], list[ElementError]]:
+            content, results = join(filed, filing.filer, [stated[place] for place in places])
+            content.function, content.amended_mrn, content.amended_version = (
+                MESSAGE_FUNCTION_AMEND,
+                number,
+                filing.current,
+            )
+            checked = self._check(Table.from_messages([content], ConsignmentColumns, Consignment))
+            return checked, results, [each for each in checked.errors.get(0, ()) if not each.warns]
+
+        checked, results, errors = attempt(range(len(parts)))
+        not_added: dict[int, list[ElementError]] = {}
+        if errors:
+            # What was accepted stays accepted, whatever is refused of it today.
+            _, _, before = attempt(())
+            known = {(each.reason, each.path) for each in before}
+            places: list[int] = []
+            if any((each.reason, each.path) not in known for each in errors):
+                for place in range(len(parts)):
+                    _, _, errors = attempt([*places, place])
+                    new = [each for each in errors if (each.reason, each.path) not in known]
+                    if new:
+                        not_added[place] = new
+                    else:
+                        places.append(place)
+                checked, results, _ = attempt(places)
+        return _Joined(checked, _content(checked.table, 0), results, not_added)
+
+    async def _amended(
+        self, number: str, filing: StoredFiling, joined: _Joined, parts: Sequence[LinkedPart]
+    ) -> Amended:
+        """Return the next version of a filing, filed by the party of the last part."""
+        first = filing.versions[1]
+        versions = Versions(first.table.strings("local_reference")[first.row], number, filing.filer, filing.current)
+        outcome = Outcome(filing=versions, version=filing.current + 1, is_new=True)
+        by = parts[-1].filer if parts else filing.filer
+        trusted = {filing.filer: await self._admission.trusted_until(filing.filer, self._today())}
+        if days := self._amendments.missing_days([number]):
+            async with self._store.database.transaction() as tx:
+                await self._amendments.add_days(tx, days)
+        return Amended(by, joined.checked.table, {0: outcome}, trusted=trusted)
+
+
+def _content(table: Table, row: int) -> Consignment:
+    """Return what a stored version states, without what names the filing; the carrier as it was filed."""
+    taken = table.take(np.array([row], np.int64))
+    content = taken.to_messages(Consignment)[0]
+    content.carrier_identifier = taken.strings(CARRIER_ID)[0] or content.carrier_identifier
+    for name in _NAMES_OF_FILING:
+        content.ClearField(name)
+    return content
+
+
+def _message(number: str, version: int, not_added: Sequence[ElementError] | None, result: PartResult | None) -> bytes:
+    """Return the message of what became of a part in a consignment, as officers see it."""
+    message = pb.JoinedConsignment(mrn=number, filing_version=0 if not_added else version)
+    for error in (not_added or ())[:_ERRORS_MAX]:
+        # Without the value: another party may have stated it.
+        path = error.path.removeprefix("consignments[0].")
+        message.not_added.append(item_error(error.reason, path, "", SEVERITY_ERROR, **error.facts))
+    if result is not None:
+        message.added_elements.extend(result.added)
+        for each in result.contradictions:
+            message.contradictions.add(
+                path=each.path,
+                consignment_value=each.consignment_value,
+                part_value=each.part_value,
+                stated_by=each.stated_by,
+            )
+    return message.SerializeToString()

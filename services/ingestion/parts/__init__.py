@@ -1,0 +1,1 @@
+"""Parts of filings: who may add them, by what they are linked, and how they are joined."""

@@ -1,0 +1,329 @@
+"""Parts of filings from several parties: who may add them, in which order they come, and who sees what of them."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import permutations
+
+import pytest
+
+from libs.store.database import Database
+from luxor.consignment.v1.consignment_pb2 import NATURE_SALE, SCHEME_CBEC, Consignment
+from luxor.ingestion.v1 import filers_pb2 as filers
+from luxor.ingestion.v1 import parts_pb2 as pb
+from services.ingestion.store.parts import PARTS_OF_LINK_MAX
+from tests.ingestion.amendments import amendment, invalidation
+from tests.ingestion.consignments import clear, consignment, put
+from tests.ingestion.part_client import CARRIER, KEY, PLATFORM, PROVIDER, ingestion, part, payment
+
+
+def named(number: int = 0) -> Consignment:
+    """Return a consignment that names platform, order and payment provider."""
+    return put(consignment(number), "payment.provider", "bank")
+
+
+def sale() -> Consignment:
+    content = Consignment()
+    content.buyer.name, content.buyer.identifier = "Ada Example", "KR-1"
+    return content
+
+
+async def test_a_part_is_joined_whether_it_comes_before_the_consignment_or_after_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        (before,) = await service.file_parts("bazaar.example", part("P-0", PLATFORM, sale(), order="O-0"))
+        assert (before.receipt.reference, list(before.errors)) == ("P-0", [])
+        await service.submit(consignment(0), consignment(1))
+        (after,) = await service.file_parts("bazaar.example", part("P-1", PLATFORM, sale(), order="O-1"))
+        for number in (0, 1):
+            version, row = await service.newest(f"REF-{number}")
+            expected = consignment(number)
+            expected.buyer.CopyFrom(sale().buyer)
+            assert version == 2
+            assert (row.buyer, row.order, row.items[0].price) == (
+                expected.buyer,
+                expected.order,
+                expected.items[0].price,
+            )
+        listed = await service.list("bazaar.example")
+        assert [(each.receipt, each.state) for each in listed.parts] == [
+            (before.receipt, pb.PART_STATE_JOINED),
+            (after.receipt, pb.PART_STATE_JOINED),
+        ]
+        assert [list(each.consignments[0].added_elements) for each in listed.parts] == [
+            ["buyer.name", "buyer.identifier"]
+        ] * 2
+
+
+async def test_parts_of_several_parties_make_the_same_consignment_in_any_order_and_at_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = Consignment()
+    transport.screenings.add(method="XRY")
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.register("air", CARRIER, identifiers=["AIR-1"])
+        for turn, order in enumerate(permutations(range(4))):
+            row = put(named(turn), "carrier_identifier", "AIR-1")
+            calls = [
+                service.submit(row),
+                service.file_parts("bazaar.example", part(f"S-{turn}", PLATFORM, sale(), order=f"O-{turn}")),
+                service.file_parts("bank", part(f"B-{turn}", PROVIDER, payment(), order=f"O-{turn}")),
+                service.file_parts(
+                    "air",
+                    part(
+                        f"A-{turn}",
+                        CARRIER,
+                        transport,
+                        house_document=pb.HouseDocumentLink(carrier_identifier="AIR-1", number=f"H{turn:09d}"),
+                    ),
+                ),
+            ]
+            if turn % 2:
+                await asyncio.gather(*(calls[place] for place in order))
+            else:
+                for place in order:
+                    await calls[place]
+        for turn in range(24):
+            _, row = await service.newest(f"REF-{turn}")
+            assert (row.buyer.identifier, row.payment.reference, row.screenings[0].method) == (
+                "KR-1",
+                "PAY-1",
+                "XRY",
+            ), turn
+
+
+async def test_a_stranger_who_guesses_an_order_or_a_document_changes_and_sees_nothing(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.register("stranger", PLATFORM, PROVIDER, CARRIER, identifiers=["X-1"])
+        (mrn,) = await service.submit(put(named(), "carrier_identifier", "AIR-1"))
+        document = pb.HouseDocumentLink(carrier_identifier="AIR-1", number="H000000000")
+        results = await service.file_parts(
+            "stranger",
+            part("G-1", PLATFORM, sale(), order="O-0"),
+            part("G-2", PROVIDER, payment(), order="O-0"),
+            part("G-3", CARRIER, Consignment(gross_mass_mg=1), house_document=document),
+            part("G-4", PLATFORM, sale(), order="O-none"),
+            part("G-5", PLATFORM, sale(), key="x" * 22),
+        )
+        assert [(bool(each.receipt.reference), list(each.errors)) for each in results] == [(True, [])] * 5
+        assert len({each.receipt.last_day for each in results}) == 1
+        assert (await service.newest())[0] == 1
+        listed = await service.list("stranger")
+        assert {(each.state, len(each.consignments)) for each in listed.parts} == {(pb.PART_STATE_WAITING, 0)}
+        seen = await service.list("stranger", mrn)
+        assert seen == pb.ListPartsResponse()
+        assert await service.link("stranger", mrn) == "RECEIPT_UNKNOWN"
+        assert await service.link("stranger", "26DE07329000001XR8") in ("RECEIPT_UNKNOWN", "MRN_MALFORMED")
+
+
+async def test_a_party_that_names_a_filer_adds_to_no_consignment_of_another_one(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.submit(consignment(), ident="thief")
+        await service.file_parts("bazaar.example", part("P-0", PLATFORM, sale(), order="O-0", consignment_filer="shop"))
+        await service.settled()
+        assert not (await service.list("bazaar.example")).parts[0].consignments
+        (mrn,) = await service.submit(consignment())
+        await service.settled()
+        (joined,) = (await service.list("bazaar.example")).parts[0].consignments
+        assert joined.mrn == mrn
+
+
+async def test_whoever_has_the_linking_key_adds_a_part_and_nobody_else(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        (other,) = await service.file_parts("pay", part("B-0", PROVIDER, payment(), key=KEY))
+        mrn, second = await service.submit(consignment(0), consignment(1))
+        await service.file_parts("guess", part("B-0", PROVIDER, payment(1), key="k" * 23))
+        assert (await service.newest())[0] == 1
+        assert await service.link("shop", mrn) == ""
+        assert (await service.newest())[0] == 2
+        assert await service.link("shop", mrn) == ""
+        assert await service.link("shop", second) == "LINKING_KEY_REUSED"
+        assert await service.link("shop", second, "k" * 21) == "LINKING_KEY_MALFORMED"
+        assert await service.link("shop", second, "k" * 64) == ""
+        version, row = await service.newest()
+        assert (version, row.payment.reference) == (2, "PAY-1")
+        assert (await service.list("pay")).parts[0].receipt == other.receipt
+        assert not (await service.list("guess")).parts[0].consignments
+
+
+async def test_the_same_part_has_its_first_receipt_and_other_content_is_refused(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        first = part("P-0", PLATFORM, sale(), order="O-0")
+        (receipt,) = await service.file_parts("bazaar.example", first, request_id="same")
+        changed = part("P-0", PLATFORM, put(sale(), "buyer.name", "Bob Example"), order="O-0")
+        elsewhere = part("P-0", PLATFORM, sale(), order="O-1")
+        again = await service.file_parts("bazaar.example", first, changed, elsewhere)
+        assert again[0] == receipt
+        assert [[each.reason for each in result.errors] for result in again[1:]] == [["PART_REFERENCE_REUSED"]] * 2
+        assert await service.file_parts("bazaar.example", first, request_id="same") == [receipt]
+        (others,) = await service.file_parts("bank", part("P-0", PROVIDER, payment(), order="O-0"))
+        assert not others.errors
+
+
+async def test_an_amendment_keeps_what_parts_add_and_may_contradict_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        (mrn,) = await service.submit(named())
+        await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
+        assert (await service.newest())[0] == 2
+        change = amendment(0, 1, 5)
+        change.payment.provider = "bank"
+        assert await service.submit(change) == ["VERSION_REPLACED"]
+        change.amended_version = 2
+        await service.submit(change)
+        version, row = await service.newest()
+        assert (version, row.gross_mass_mg, row.payment.reference) == (4, 500_005, "PAY-1")
+        differing = amendment(0, 4, 5)
+        differing.payment.provider, differing.payment.payer = "bank", "Bob Example"
+        await service.submit(differing)
+        version, row = await service.newest()
+        assert (version, row.payment.payer, row.payment.reference) == (5, "Bob Example", "")
+        (joined,) = (await service.list("bank")).parts[0].consignments
+        assert [each.path for each in joined.contradictions] == ["payment.payer"]
+        await service.submit(invalidation(0, 5))
+        assert (await service.newest())[0] == 6
+        assert not (await service.list("bank")).parts[0].consignments
+        await service.file_parts("bank", part("B-1", PROVIDER, payment(), order="O-0"))
+        assert (await service.newest())[0] == 6
+        assert not (await service.list("otto", mrn, "officer")).parts
+
+
+async def test_officers_see_both_values_of_a_contradiction_and_parties_their_own(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        row = put(named(), "payment.payer", "Bob Example")
+        (mrn,) = await service.submit(row)
+        await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
+        await service.settled()
+        seen = {}
+        for ident, role in (("otto", "officer"), ("bank", "filer"), ("shop", "filer")):
+            (listed,) = (await service.list(ident, mrn, role)).parts
+            (found,) = listed.consignments[0].contradictions
+            seen[ident] = (
+                found.path,
+                found.consignment_value,
+                found.part_value,
+                found.stated_by,
+                listed.receipt.reference,
+            )
+        assert seen == {
+            "otto": ("payment.payer", "Bob Example", "Ada Example", "shop", "B-0"),
+            "bank": ("payment.payer", "", "Ada Example", "", "B-0"),
+            "shop": ("payment.payer", "Bob Example", "", "", ""),
+        }
+        assert not (await service.list("bazaar.example", mrn)).parts
+
+
+async def test_a_part_with_which_the_filing_would_be_refused_waits_for_what_is_lacking(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = consignment()
+    for path in ("nature", "items[0].price", "items[0].commodity_code", "fiscal_references"):
+        clear(early, path)
+    content = Consignment()
+    item = content.items.add(commodity_code="620630")
+    item.price.minor, item.price.currency = 1999, "EUR"
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.submit(early)
+        await service.file_parts("bazaar.example", part("P-0", PLATFORM, content, order="O-0"))
+        assert (await service.newest())[0] == 1
+        (joined,) = (await service.list("bazaar.example")).parts[0].consignments
+        assert [(each.reason, each.path) for each in joined.not_added] == [("ELEMENT_MISSING", "nature")]
+        assert joined.filing_version == 0
+        await service.file_parts("post", part("A-0", pb.PARTY_ROLE_POST, Consignment(nature=NATURE_SALE), key=KEY))
+        (mrn,) = await service.submit(early)
+        await service.link("shop", mrn)
+        version, row = await service.newest()
+        assert (version, row.nature, row.items[0].price.minor) == (2, NATURE_SALE, 1999)
+
+
+async def test_the_parts_that_a_jurisdiction_requires_are_missing_until_they_are_joined(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = named()
+    row.destination_country, row.fiscal_references[0].scheme = "CN", SCHEME_CBEC
+    row.buyer.identifier, row.buyer.name = "110101", "Ada Example"
+    async with ingestion(database_url, monkeypatch) as service:
+        mrn, other = await service.submit(row, named(1))
+        assert list((await service.list("shop", mrn)).missing_roles) == [PLATFORM, PROVIDER, CARRIER]
+        await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
+        await service.settled()
+        assert list((await service.list("shop", mrn)).missing_roles) == [PLATFORM, CARRIER]
+        assert list((await service.list("otto", mrn, "officer")).missing_roles) == [PLATFORM, CARRIER]
+        assert not (await service.list("bank", mrn)).missing_roles
+        assert not (await service.list("shop", other)).missing_roles
+
+
+async def test_parts_that_are_not_of_their_role_or_link_are_refused_with_their_path(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = Consignment()
+    house.house_document.number = "H1"
+    async with ingestion(database_url, monkeypatch) as service:
+        refused = {
+            "role": part("R-1", PROVIDER, payment(), order="O-0"),
+            "consignment.payment": part("R-2", PLATFORM, payment(), order="O-0"),
+            "consignment.house_document": part("R-3", PLATFORM, house, order="O-0"),
+            "consignment": part("R-4", PLATFORM, Consignment(), order="O-0"),
+            "link": part("R-5", PLATFORM, sale()),
+            "order.number": part("R-6", PLATFORM, sale(), order=" "),
+            "linking_key": part("R-7", PLATFORM, sale(), key="k" * 21),
+            "reference": part(" ", PLATFORM, sale(), order="O-0"),
+            "consignment.buyer.address.country": part(
+                "R-8", PLATFORM, put(sale(), "buyer.address.country", "XX"), order="O-0"
+            ),
+        }
+        results = await service.file_parts("bazaar.example", *refused.values())
+        for place, (path, result) in enumerate(zip(refused, results, strict=True)):
+            assert not result.receipt.reference, path
+            assert [each.path for each in result.errors] == [f"parts[{place}].{path}"], path
+        many = [part(f"M-{number}", PLATFORM, sale(), order="O-0") for number in range(PARTS_OF_LINK_MAX + 1)]
+        results = await service.file_parts("bazaar.example", *many)
+        assert [[each.reason for each in result.errors] for result in results[-2:]] == [[], ["PARTS_OF_LINK_TOO_MANY"]]
+
+
+async def test_a_suspended_party_files_no_parts_and_its_earlier_ones_are_not_joined(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
+        await service.register("bank", PROVIDER, version=1, suspension_reason="Under investigation.")
+        (result,) = await service.file_parts("bank", part("B-1", PROVIDER, payment(), order="O-0"))
+        assert [each.reason for each in result.errors][:1] == ["FILER_SUSPENDED"]
+        await service.submit(named())
+        assert (await service.newest())[0] == 1
+
+
+async def test_a_representative_of_the_platform_files_its_parts(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        agent = filers.Representative(id="agent", from_day="2026-01-01")
+        await service.register("bazaar.example", PLATFORM, PROVIDER, version=1, representatives=[agent])
+        await service.submit(consignment())
+        (result,) = await service.file_parts("agent", part("B-0", PROVIDER, payment(), order="O-0"))
+        assert not result.errors
+        version, row = await service.newest()
+        assert (version, row.payment.reference) == (2, "PAY-1")
+
+
+async def test_what_is_due_again_makes_no_further_version(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        (mrn,) = await service.submit(named())
+        await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
+        await service.settled()
+        async with Database(database_url, name="test") as database, database.transaction() as tx:
+            await tx.raw.execute("insert into part_due (mrn) values ($1), ($1)", mrn)
+            await tx.raw.execute("insert into part_due (key) select key from part_link")
+        assert len(await service.versions()) == 2

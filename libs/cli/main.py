@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "check-notice": ("clearance.check_notice", "Check whether a notice or a charge is genuine."),
     "filer": ("filing.filers", "Register, suspend and list filers, and who represents them."),
     "quote": ("filing.quote", "Compute the landed cost of goods."),
+    "part": ("filing.part", "File parts of consignments that others file."),
     "sale": ("filing.sale", "File the sales of a platform, and show what they cost."),
     "goods": ("filing.goods", "Show whether goods may be sent, and with which documents."),
     "codes": ("risk.codes", "Suggest commodity codes for descriptions."),

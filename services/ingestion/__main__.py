@@ -37,7 +37,7 @@ from services.ingestion.feeds.snapshot import Days, Snapshot
 from services.ingestion.filing import check_rules
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import SUBMISSION_DAYS, Store
-from services.ingestion.store.parts import PartStore
+from services.ingestion.store.parts import SPAN_DAYS, PartStore
 
 SCHEMA = "luxor.consignment.v1.ConsignmentColumns"
 
@@ -99,14 +99,13 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     traces = Traces(start, Amendments(store).trail)
     steps = (
-        make_days("submission", "amendment", "part", "part_link", "part_join"),
+        make_days("submission", "amendment"),
+        make_days("part", "part_link", "part_join", span=SPAN_DAYS),
         rotate_generations,
         drop_serials,
         drop_days("submission", SUBMISSION_DAYS),
         drop_days("amendment", SUBMISSION_DAYS),
-        drop_days("part", SUBMISSION_DAYS),
-        drop_days("part_link", SUBMISSION_DAYS),
-        drop_days("part_join", SUBMISSION_DAYS),
+        *(drop_days(table, SUBMISSION_DAYS, span=SPAN_DAYS) for table in ("part", "part_link", "part_join")),
         expire_parts,
         purge_requests(),
         *traces.steps,

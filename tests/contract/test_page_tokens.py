@@ -87,6 +87,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "SchemeService.ListSchemeNumbers": ("officer", {}, (1, "IM2760000014")),
     "FilerService.ListFilers": ("officer", {}, ("shop",)),
     "FilerService.ListFilerVersions": ("officer", {"id": "shop"}, (7,)),
+    "PartService.ListParts": ("filer", {}, (7,)),
     "RiskService.ListSeeds": ("officer", {}, (20_000,)),
     "RuleSetService.ListRuleSets": ("officer", {}, (10**15, "v1")),
     "JobService.ListJobs": ("officer", {}, (7,)),

@@ -155,7 +155,7 @@ class PartService(PartServiceServicer):
         today = day_of(await self._store.database.now())
         # What the filer of a consignment stated is its own, and so is it of who acts for it.
         reader = Reader(is_officer, identity.id, owner)
-        response.parts.extend(_listed(part, today, reader) for part in found[:limit])
+        response.parts.extend(_part_of(part, today, reader) for part in found[:limit])
         if len(found) > limit:
             response.next_page_token = await self._pages.token(request, found[limit - 1].number)
         return response
@@ -232,7 +232,7 @@ def _missing(filed: Table, roles: set[int], number: str, data_sets: DataSets) ->
     return [each for each in numbers if each not in roles]
 
 
-def _listed(part: ListedPart, today: int, reader: Reader) -> pb.FiledPart:
+def _part_of(part: ListedPart, today: int, reader: Reader) -> pb.FiledPart:
     """Return a part as a caller may see it: officers see both values of a contradiction, and others those that they stated."""
     state = pb.PART_STATE_EXPIRED if part.last_day < today else pb.PART_STATE_WAITING
     message = pb.FiledPart(

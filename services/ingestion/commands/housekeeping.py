@@ -6,7 +6,7 @@ from libs.feed.publish.outbox import Outbox
 from libs.store.database import Database
 from services.ingestion.metrics import parts as parts_counted
 from services.ingestion.store import filings, submissions
-from services.ingestion.store.parts import PartStore
+from services.ingestion.store.parts import EXPIRED_AT_ONCE, PartStore
 from services.ingestion.store.submissions import Unsummarized
 
 
@@ -27,8 +27,10 @@ async def rotate_generations(database: Database) -> None:
 
 async def expire_parts(database: Database) -> None:
     """Let parts expire that waited for their consignment until their last day, and count them."""
-    store = PartStore(database)
-    if expired := await store.expire():
+    store, expired = PartStore(database), EXPIRED_AT_ONCE
+    while expired == EXPIRED_AT_ONCE:
+        async with database.transaction() as tx:
+            expired = await store.expire(tx)
         parts_counted.labels("expired").inc(expired)
 
 

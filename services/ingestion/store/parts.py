@@ -19,6 +19,8 @@ from libs.store.tables.schema import TODAY
 from luxor.ingestion.v1 import parts_pb2 as pb
 from services.ingestion.store.filings import GENERATION_DAYS, GENERATIONS_STORED, MICROS_A_DAY
 
+SPAN_DAYS: Final = 64
+"""Days of one partition: parts and links are looked up by keys, in each partition."""
 WAIT_DAYS: Final = 60
 """Days after its own on which a part waits for its consignment."""
 PARTS_A_DAY_MAX: Final = 1_000_000
@@ -26,7 +28,7 @@ PARTS_A_DAY_MAX: Final = 1_000_000
 PARTS_OF_LINK_MAX: Final = 5
 """Parts of one filer with one link."""
 CONSIGNMENTS_MAX: Final = 20
-"""Consignments of a part that are listed."""
+"""Consignments of a part that are shown."""
 EXPIRED_AT_ONCE: Final = 1_000
 """Parts that expire in one transaction."""
 _PREFIX: Final = "part/"
@@ -47,10 +49,9 @@ _RESOLVE: Final = """
     insert into part_due (mrn) select distinct l.mrn from part_link l join taken on taken.key = l.key
 """
 _LINKED: Final = f"""
-    select p.day, p.number, p.filer, p.role, p.key, p.consignment_filer, p.content from part p where p.key = any($1::bytea[])
-    and (p.day >= {TODAY} - {WAIT_DAYS} or exists (
-        select from part_join j where j.day = $2 and j.mrn = $3 and j.part_day = p.day and j.part_number = p.number))
-    order by p.number
+    select p.day, p.number, p.filer, p.role, p.key, p.consignment_filer, p.content, j.mrn is not null as is_joined from part p
+    left join part_join j on j.day = $2 and j.mrn = $3 and j.part_day = p.day and j.part_number = p.number
+    where p.key = any($1::bytea[]) and (p.day >= {TODAY} - {WAIT_DAYS} or j.mrn is not null) order by p.number
 """  # noqa: S608  # numbers and expressions of our own
 _PARTS: Final = "p.day, p.number, p.filer, p.reference, p.role, p.filed_at, p.state"
 _OF_FILER: Final = f"select {_PARTS} from part p where p.filer = $1 and p.number > $2 order by p.number limit $3"  # noqa: S608  # names of our own
@@ -101,6 +102,8 @@ class LinkedPart:
     content: bytes
     has_linking_key: bool
     """Whether its filer has a linking key of the consignment."""
+    is_joined: bool
+    """Whether it was joined with the consignment before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +186,15 @@ class PartStore:
         await bulk.insert(tx, "part", columns)
         await bulk.insert(tx, "part_due", {"key": bulk.bytea(sorted({each.key for each in parts}))})
 
-    async def make_days(self, days: Collection[int]) -> None:
-        """Make the partitions of days of MRNs that are missing; a process looks once at each day."""
-        if missing := set(days) - self._days:
-            async with self.database.transaction() as tx:
-                for table in ("part_link", "part_join"):
-                    await schema.ensure_day_partitions(tx, table, missing)
-                tx.after_commit(lambda: self._days.update(missing))
+    def missing_days(self, days: Collection[int]) -> set[int]:
+        """Return those of the days of MRNs of which this process has not seen the partitions."""
+        return set(days) - self._days
+
+    async def add_days(self, tx: Transaction, days: set[int]) -> None:
+        """Make the partitions of days that are missing."""
+        for table in ("part_link", "part_join"):
+            await schema.ensure_day_partitions(tx, table, days, span=SPAN_DAYS)
+        tx.after_commit(lambda: self._days.update(days))
 
     async def link(self, tx: Transaction, keys: Mapping[str, Sequence[bytes]], *, is_secret: bool) -> None:
         """Store keys of consignments by MRN, and mark these as due. Their partitions are there (`make_days`)."""
@@ -211,17 +216,20 @@ class PartStore:
         """Return the MRNs that a key links."""
         return {row["mrn"] for row in await tx.raw.fetch("select mrn from part_link where key = $1", key)}
 
+    async def has_due(self) -> bool:
+        """Return whether anything is due."""
+        async with self.database.connection() as reader:
+            return bool(await reader.raw.fetchval("select exists (select from part_due)"))
+
+    async def resolve(self, tx: Transaction, limit: int) -> None:
+        """Put the consignments that they link in the place of the first links of parts that are due."""
+        await tx.raw.execute(_RESOLVE, limit)
+
     async def due(self, limit: int) -> dict[str, list[int]]:
         """Return consignments that are due by MRN, those that failed least first, with the entries that say so."""
+        first = "select id, mrn from part_due where key is null order by tries, id limit $1"
         async with self.database.connection() as reader:
-            if not await reader.raw.fetchval("select exists (select from part_due)"):
-                return {}
-        async with self.database.transaction() as tx:
-            await tx.raw.execute(_RESOLVE, limit)
-        async with self.database.connection() as reader:
-            rows = await reader.raw.fetch(
-                "select id, mrn from part_due where key is null order by tries, id limit $1", limit
-            )
+            rows = await reader.raw.fetch(first, limit)
         found: dict[str, list[int]] = {}
         for row in rows:
             found.setdefault(row["mrn"], []).append(row["id"])
@@ -231,11 +239,10 @@ class PartStore:
         """Remove entries of what is due."""
         await tx.raw.execute("delete from part_due where id = any($1::bigint[])", list(ids))
 
-    async def postpone(self, ids: Sequence[int]) -> None:
+    async def postpone(self, tx: Transaction, ids: Sequence[int]) -> None:
         """Put entries of what is due behind the others."""
-        async with self.database.transaction() as tx:
-            postponed = "update part_due set tries = least(tries + 1, 1000) where id = any($1::bigint[])"
-            await tx.raw.execute(postponed, list(ids))
+        postponed = "update part_due set tries = least(tries + 1, 1000) where id = any($1::bigint[])"
+        await tx.raw.execute(postponed, list(ids))
 
     async def linked(self, number: str, keys: Sequence[bytes]) -> list[LinkedPart]:
         """Return the parts that are linked to a consignment by keys of its content or by its linking keys, in the order of filing."""
@@ -255,6 +262,7 @@ class PartStore:
                 consignment_filer=row["consignment_filer"],
                 content=row["content"],
                 has_linking_key=row["key"] in secret,
+                is_joined=row["is_joined"],
             )
             for row in rows
         ]
@@ -304,28 +312,22 @@ class PartStore:
         results: dict[int, list[bytes]] = {}
         for _, number, result in joins:
             results.setdefault(number, []).append(result)
-        return [_listed(row, results.get(row["number"], ())) for row in rows]
+        return [_part_of(row, results.get(row["number"], ())) for row in rows]
 
     async def of_consignment(self, number: str, filer: str, after: int, limit: int) -> list[ListedPart]:
         """Return the parts that are joined with a consignment, of one filer or of all ("")."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_OF_MRN, mrn.parse(number).day, number, after, filer, limit)
-        return [_listed(row, (row["result"],)) for row in rows]
+        return [_part_of(row, (row["result"],)) for row in rows]
 
-    async def expire(self) -> int:
-        """Let parts expire that waited until their last day; return their number."""
-        expired = 0
-        while True:
-            async with self.database.transaction() as tx:
-                status = await tx.raw.execute(_EXPIRE, EXPIRED_AT_ONCE)
-                await tx.raw.execute(f"delete from part_count where day < {TODAY} - 1")  # noqa: S608  # an expression of our own
-            count = int(status.rpartition(" ")[2])
-            expired += count
-            if count < EXPIRED_AT_ONCE:
-                return expired
+    async def expire(self, tx: Transaction) -> int:
+        """Let some parts expire that waited until their last day, and delete old counts; return the number of these parts."""
+        status = await tx.raw.execute(_EXPIRE, EXPIRED_AT_ONCE)
+        await tx.raw.execute(f"delete from part_count where day < {TODAY} - 1")  # noqa: S608  # an expression of our own
+        return int(status.rpartition(" ")[2])
 
 
-def _listed(row: asyncpg.Record, joined: Iterable[bytes]) -> ListedPart:
+def _part_of(row: asyncpg.Record, joined: Iterable[bytes]) -> ListedPart:
     return ListedPart(
         number=row["number"],
         filer=row["filer"],

@@ -303,6 +303,16 @@ async def test_a_suspended_party_files_no_parts_and_its_earlier_ones_are_not_joi
         assert [each.reason for each in result.errors][:1] == ["FILER_SUSPENDED"]
         await service.submit(named())
         assert (await service.newest())[0] == 1
+        await service.register("bank", PROVIDER, version=2)
+        await service.submit(named(1))
+        await service.file_parts("bank", part("B-2", PROVIDER, payment(), order="O-1"))
+        assert (await service.newest("REF-1"))[0] == 2
+        await service.register("bank", PROVIDER, version=3, suspension_reason="Under investigation.")
+        change = amendment(1, 2, 5)
+        change.payment.provider = "bank"
+        await service.submit(change)
+        version, row = await service.newest("REF-1")
+        assert (version, row.payment.reference) == (4, "PAY-1")
 
 
 async def test_a_representative_of_the_platform_files_its_parts(

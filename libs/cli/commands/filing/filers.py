@@ -33,6 +33,13 @@ def filer() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File of a certificate, PEM; repeat it. Is added to the others.",
 )
+@click.option(
+    "--party-role",
+    "party_roles",
+    multiple=True,
+    type=click.Choice(["seller", "platform", "payment_provider", "carrier", "post", "none"]),
+    help="Role in which it files parts of consignments; repeat it. Replaces all; none removes them.",
+)
 @acting("officer")
 def put(
     context: Context,
@@ -40,6 +47,7 @@ def put(
     name: str,
     identifiers: tuple[str, ...],
     certificates: tuple[Path, ...],
+    party_roles: tuple[str, ...],
     ident: str,
 ) -> None:
     """Register the filer whose certificates have ID, or change what the options name."""
@@ -49,6 +57,11 @@ def put(
         entry.name = name or entry.name
         if identifiers:
             entry.identifiers[:] = identifiers
+        if party_roles:
+            from luxor.ingestion.v1.parts_pb2 import PartyRole
+
+            named = sorted(set(party_roles) - {"none"})
+            entry.party_roles[:] = [PartyRole.Value(f"PARTY_ROLE_{each.upper()}") for each in named]
         for serial_number, first, last in read:
             if serial_number not in {each.serial_number for each in entry.certificates}:
                 entry.certificates.add(serial_number=serial_number, from_day=first, to_day=last)
@@ -205,6 +218,8 @@ def _show(terminal: "Console", versions: list[dict[str, Any]]) -> None:
         lines = [("name", each["name"]), ("identifiers", " ".join(each.get("identifiers", ())))]
         lines += [("represented by", _days(one["id"], one)) for one in each.get("representatives", ())]
         lines += [("certificate", _days(one["serial_number"], one)) for one in each.get("certificates", ())]
+        roles = [one.removeprefix("PARTY_ROLE_").lower() for one in each.get("party_roles", ())]
+        lines.append(("files parts as", " ".join(roles)))
         if "trusted" in each:
             lines.append(("trusted", _days(each["trusted"]["authorisation"], each["trusted"])))
         lines.append(("suspended", each.get("suspension_reason", "")))

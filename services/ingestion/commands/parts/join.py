@@ -27,7 +27,7 @@ from luxor.errors.v1.errors_pb2 import SEVERITY_ERROR
 from luxor.ingestion.v1 import parts_pb2 as pb
 from services.ingestion.commands.admission import FilerAdmission
 from services.ingestion.commands.amend import Amend, Amended
-from services.ingestion.commands.parts.linking import CurrentParties
+from services.ingestion.commands.parts.linking import CurrentParties, make_days
 from services.ingestion.filing.amendment import CHANGED_DAYS, Outcome, Versions
 from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.validation import CARRIER_ID, Checked
@@ -105,6 +105,10 @@ class JoinParts:
 
     async def step(self) -> int:
         """Join the consignments that are due, and return how many were joined."""
+        if not await self._store.has_due():
+            return 0
+        async with self._store.database.transaction() as tx:
+            await self._store.resolve(tx, DUE_AT_ONCE)
         due, done = await self._store.due(DUE_AT_ONCE), 0
         for number, ids in due.items():
             try:
@@ -114,7 +118,8 @@ class JoinParts:
                 raise
             except Exception as error:  # one consignment that cannot be joined must not delay the others
                 get_logger().error("PARTS_NOT_JOINED", error, mrn=number)
-                await self._store.postpone(ids)
+                async with self._store.database.transaction() as tx:
+                    await self._store.postpone(tx, ids)
         return done
 
     async def join(self, number: str, ids: Sequence[int]) -> None:
@@ -149,7 +154,7 @@ class JoinParts:
             )
             for place, part in enumerate(parts)
         ]
-        await self._store.make_days({mrn.parse(number).day})
+        await make_days(self._store, {mrn.parse(number).day})
         amended = await self._amended(number, filing, joined, parts) if is_changed else None
         async with self._store.database.transaction() as tx:
             if amended is not None:
@@ -170,7 +175,9 @@ class JoinParts:
         parties = await self._parties.read()
         found: list[LinkedPart] = []
         for part in await self._store.linked(number, keys_of(filed.table, [filed.row]).get(filed.row, ())):
-            may_add = part.has_linking_key or parties.may_add(part.filer, part.role, filed.table, filed.row)
+            # What was joined stays, also when the register changes: a declaration loses nothing that it had.
+            may_add = part.is_joined or part.has_linking_key
+            may_add = may_add or parties.may_add(part.filer, part.role, filed.table, filed.row)
             if may_add and part.consignment_filer in ("", filing.filer) and len(found) < PARTS_MAX:
                 found.append(part)
         return found

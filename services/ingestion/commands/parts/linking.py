@@ -71,7 +71,14 @@ class Linking:
 
     async def make_days(self, days: Collection[int]) -> None:
         """Make the partitions of days of MRNs that are missing."""
-        await self._store.make_days(days)
+        await make_days(self._store, days)
+
+
+async def make_days(store: PartStore, days: Collection[int]) -> None:
+    """Make the partitions of days of MRNs that are missing; a process looks once at each day."""
+    if missing := store.missing_days(days):
+        async with store.database.transaction() as tx:
+            await store.add_days(tx, missing)
 
 
 class LinkConsignments:
@@ -90,7 +97,7 @@ class LinkConsignments:
         own: set[str] = set()
         async for batch in self._store.stored(sorted({number for number, _ in links.values()}), filer):
             own |= batch.rows.keys()
-        await self._parts.make_days({mrn.parse(number).day for number in own})
+        await make_days(self._parts, {mrn.parse(number).day for number in own})
 
         async def work(tx: Transaction) -> pb.LinkConsignmentsResponse:
             await self._parts.begin(tx, filer)

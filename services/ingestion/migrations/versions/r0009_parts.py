@@ -25,6 +25,7 @@ def upgrade() -> None:
         'role smallint not null, key bytea not null, consignment_filer text collate "C" not null, filed_at bigint not null, '
         "content bytea not null, state smallint not null default 1",
         key="day, number",
+        span=64,
     )
     op.execute("create sequence part_number")
     op.execute("create index part_key on part (key)")
@@ -41,6 +42,7 @@ def upgrade() -> None:
         "part_link",
         'day integer not null, mrn text collate "C" not null, key bytea not null, is_secret boolean not null',
         key="day, mrn, key",
+        span=64,
     )
     op.execute("create index part_link_key on part_link (key)")
     op.execute("comment on column part_link.is_secret is 'whether it is a linking key; others follow from the content'")
@@ -51,6 +53,7 @@ def upgrade() -> None:
         'day integer not null, mrn text collate "C" not null, part_day integer not null, part_number bigint not null, '
         "version integer not null, result bytea not null",
         key="day, mrn, part_day, part_number",
+        span=64,
     )
     op.execute("create index part_join_part on part_join (part_day, part_number)")
     op.execute("comment on table part_join is 'what became of a part in a consignment; the day is that of the MRN'")

@@ -37,6 +37,7 @@ from services.clearance.store.store import Store as ClearanceStore
 from services.ingestion.feeds.snapshot import Days
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import Store as IngestionStore
+from services.ingestion.store.parts import SPAN_DAYS
 from services.revenue.ledger.account import partition_of_account
 from services.revenue.store.ledger import pages, postings
 from services.revenue.store.ledger.balances import Balances
@@ -53,7 +54,11 @@ from services.risk.store.selection import prior_draws
 from tests.support.databases import reused_database
 
 TREASURY: Final = "treasury:FR:tax"
-SPANS: Final = dict.fromkeys(WEEKLY, WEEK_DAYS) | dict.fromkeys(("sale", "sale_binding"), REFERENCE_SPAN)
+SPANS: Final = (
+    dict.fromkeys(WEEKLY, WEEK_DAYS)
+    | dict.fromkeys(("sale", "sale_binding"), REFERENCE_SPAN)
+    | dict.fromkeys(("part", "part_link", "part_join"), SPAN_DAYS)
+)
 """Days of the partitions of tables that have several."""
 DAYS: Final = 60
 """Many enough for the planner to choose between plans as it does with hundreds."""

@@ -50,11 +50,11 @@ async def link_consignments(client: Client, mrns: Sequence[str], linking_keys: S
 async def parts_of(client: Client, mrn: str = "") -> dict[str, Any]:
     """Return the caller's parts, or those of a consignment with the roles that are missing. Roles: filer, officer."""
     request = pb.ListPartsRequest(mrn=mrn, page_size=PAGE)
-    found: dict[str, Any] = {"parts": [], "missing_roles": []}
+    result: dict[str, Any] = {"parts": [], "missing_roles": []}
     async for page in pages(client, "ingestion", PartServiceStub, "ListParts", request, pb.ListPartsResponse):
-        found["parts"] += [plain(each) for each in page.parts]
-        found["missing_roles"] = [pb.PartyRole.Name(each) for each in page.missing_roles]
-    return found
+        result["parts"] += [plain(each) for each in page.parts]
+        result["missing_roles"] = [pb.PartyRole.Name(each) for each in page.missing_roles]
+    return result
 
 
 def _batches(parts: Sequence[pb.FilingPart]) -> list[list[pb.FilingPart]]:

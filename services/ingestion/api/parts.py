@@ -34,7 +34,7 @@ from services.ingestion.metrics import parts as parts_counted
 from services.ingestion.parts.joining import elements_beyond
 from services.ingestion.parts.parties import KEY_CHARACTERS, Parties, document_key, linking_key, order_key
 from services.ingestion.store.filings import Store
-from services.ingestion.store.parts import ListedPart, PartStore
+from services.ingestion.store.parts import PartRecord, PartStore
 
 PARTS_MAX: Final = 1_000
 ITEMS_MAX: Final = 10_000
@@ -232,7 +232,7 @@ def _missing(filed: Table, roles: set[int], number: str, data_sets: DataSets) ->
     return [each for each in numbers if each not in roles]
 
 
-def _part_of(part: ListedPart, today: int, reader: Reader) -> pb.FiledPart:
+def _part_of(part: PartRecord, today: int, reader: Reader) -> pb.FiledPart:
     """Return a part as a caller may see it: officers see both values of a contradiction, and others those that they stated."""
     state = pb.PART_STATE_EXPIRED if part.last_day < today else pb.PART_STATE_WAITING
     message = pb.FiledPart(

@@ -107,7 +107,7 @@ class LinkedPart:
 
 
 @dataclass(frozen=True, slots=True)
-class ListedPart:
+class PartRecord:
     """A part with what became of it."""
 
     number: int
@@ -303,7 +303,7 @@ class PartStore:
             found = "select exists (select from part_join where day = $1 and mrn = $2)"
             return bool(await reader.raw.fetchval(found, mrn.parse(number).day, number))
 
-    async def of_filer(self, filer: str, after: int, limit: int) -> list[ListedPart]:
+    async def of_filer(self, filer: str, after: int, limit: int) -> list[PartRecord]:
         """Return the parts of a filer behind a number, in the order of filing."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_OF_FILER, filer, after, limit)
@@ -314,7 +314,7 @@ class PartStore:
             results.setdefault(number, []).append(result)
         return [_part_of(row, results.get(row["number"], ())) for row in rows]
 
-    async def of_consignment(self, number: str, filer: str, after: int, limit: int) -> list[ListedPart]:
+    async def of_consignment(self, number: str, filer: str, after: int, limit: int) -> list[PartRecord]:
         """Return the parts that are joined with a consignment, of one filer or of all ("")."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_OF_MRN, mrn.parse(number).day, number, after, filer, limit)
@@ -327,8 +327,8 @@ class PartStore:
         return int(status.rpartition(" ")[2])
 
 
-def _part_of(row: asyncpg.Record, joined: Iterable[bytes]) -> ListedPart:
-    return ListedPart(
+def _part_of(row: asyncpg.Record, joined: Iterable[bytes]) -> PartRecord:
+    return PartRecord(
         number=row["number"],
         filer=row["filer"],
         reference=row["reference"],

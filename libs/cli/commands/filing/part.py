@@ -105,8 +105,8 @@ def list_(context: Context, mrn: str, caller: str) -> None:
         async with context.client(role, ident) as client:
             return await parts_of(client, mrn)
 
-    found = run(work())
-    context.emit(found, lambda terminal: _show(terminal, found))
+    result = run(work())
+    context.emit(result, lambda terminal: _show(terminal, result))
 
 
 def _show_filed(terminal: "Console", rows: list[dict[str, Any]]) -> None:
@@ -122,10 +122,10 @@ def _show_filed(terminal: "Console", rows: list[dict[str, Any]]) -> None:
             terminal.print(f"  [dim]→[/] {safe(command_hint(error['reason'], error['hint']))}", soft_wrap=True)
 
 
-def _show(terminal: "Console", found: dict[str, Any]) -> None:
+def _show(terminal: "Console", result: dict[str, Any]) -> None:
     from libs.cli.views.text import safe
 
-    for each in found["parts"]:
+    for each in result["parts"]:
         receipt, role = each["receipt"], _word(each["role"], "PARTY_ROLE_")
         state = _word(each["state"], "PART_STATE_")
         until = f" until {receipt['last_day']}" if state == "waiting" else ""
@@ -133,9 +133,9 @@ def _show(terminal: "Console", found: dict[str, Any]) -> None:
         terminal.print(f"[bold]{name}[/] {role} of {safe(each['filer'])}: {state}{until}".strip(), soft_wrap=True)
         for consignment in each.get("consignments", ()):
             _show_joined(terminal, consignment)
-    for role in found["missing_roles"]:
+    for role in result["missing_roles"]:
         terminal.print(f"A part of the {_word(role, 'PARTY_ROLE_')} is missing.")
-    if not found["parts"]:
+    if not result["parts"]:
         terminal.print("There are no parts.")
 
 

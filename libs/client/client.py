@@ -125,6 +125,11 @@ class Client:
         request = risk_pb2.CheckGoodsRequest(as_of=_timestamp(as_of), lines=lines)
         return await self._call(risk_pb2.CheckGoodsResponse, self._risk.CheckGoods, request)
 
+    async def suggest_codes(self, lines: Iterable[risk_pb2.DescribedGoods]) -> risk_pb2.SuggestCodesResponse:
+        """Return up to five HS6 codes for each description, and the probability of a declared code."""
+        request = risk_pb2.SuggestCodesRequest(lines=lines)
+        return await self._call(risk_pb2.SuggestCodesResponse, self._risk.SuggestCodes, request)
+
     async def draw_seeds(self, *, page_size: int = 0, page_token: str = "") -> risk_pb2.ListSeedsResponse:
         """Return a page of the seeds by which consignments are drawn, the latest day first. Roles: officer, analyst, operator."""
         request = risk_pb2.ListSeedsRequest(page_size=page_size, page_token=page_token)

@@ -67,7 +67,7 @@ from services.risk.screening.lists.party_list import ListRefused
 from services.risk.screening.parties import MatchLevels
 from services.risk.store.assessment_inputs import stored_inputs
 from services.risk.store.assessment_log import ASSESSMENT_DAYS, LOG_DAYS, AssessmentLogStore
-from services.risk.store.models import ModelStore
+from services.risk.store.models import CODES, ModelStore
 from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore
 from services.risk.store.rule_sets import RuleSetStore
 from services.risk.store.screening_matches import ScreeningMatchSnapshot, ScreeningMatchStore
@@ -102,7 +102,8 @@ def assemble(start: Start) -> Sequence[Background]:
     rule_sets = RuleSetLoader(rule_set, kept.active_version, kept.text)
     start.before_serving.append(rule_sets.begin)
     model_store = ModelStore(start.database)
-    models = ModelLoader(model_store)
+    code_models = ModelStore(start.database, CODES, challenged=False)
+    models = ModelLoader(model_store, code_models)
     start.before_serving.append(models.begin)
     hits = ScreeningMatchStore(start.database)
     follower = LogFollower(
@@ -135,7 +136,7 @@ def assemble(start: Start) -> Sequence[Background]:
             "GetRuleSet": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
             "ListAssessments": {Role.OFFICER, Role.ANALYST},
             "ListSeeds": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
-            "CheckGoods": set(Role) - {Role.SERVICE, Role.TREASURY},
+            **dict.fromkeys(("CheckGoods", "SuggestCodes"), set(Role) - {Role.SERVICE, Role.TREASURY}),
         },
     )
     start.server.add(
@@ -181,7 +182,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(
         add_ModelServiceServicer_to_server,
-        ModelService(model_store, models, jobs),
+        ModelService(model_store, code_models, models, jobs),
         roles={
             "ProposeModel": {Role.ANALYST},
             "StartTraining": {Role.ANALYST},

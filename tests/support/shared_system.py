@@ -19,6 +19,7 @@ SHARING: Final = frozenset(
     TESTS / each
     for each in (
         "cli/test_cases.py",
+        "cli/test_codes.py",
         "cli/test_commands.py",
         "cli/test_corrections.py",
         "cli/test_licences.py",

@@ -10,10 +10,19 @@ if TYPE_CHECKING:
 
 
 def show_model(terminal: "Console", model: dict[str, Any]) -> None:
-    """Print a model: state, data window and metrics."""
-    window = model["window"]
+    """Print a model: state, data and metrics."""
     state = words(short(model["state"], "MODEL_STATE_"))
     terminal.print(f"[bold]{safe(model['version'])}[/]  {state}, proposed by {safe(model['proposed_by'])}")
+    window = model.get("window")
+    if window is None:
+        metrics = model["metrics"]
+        terminal.print(
+            f"  {metrics['codes']:,.0f} codes from {metrics['declarations']:,.0f} declarations and {metrics['references']:,.0f} reference texts"
+        )
+        terminal.print(
+            f"  on declarations that it was not trained on: right in {metrics['top1']:.1%}, among five in {metrics['top5']:.1%}"
+        )
+        return
     terminal.print(
         f"  {window['outcomes']:,} outcomes, {window['violations']:,} violations, {day_text(window['first_day'])} to "
         f"{day_text(window['last_day'])}, {safe(window['source'])}"

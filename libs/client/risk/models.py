@@ -41,9 +41,9 @@ async def retire(client: Client, version: str) -> dict[str, Any]:
     return plain_model((await _ask(client, "RetireModel", request, pb.RetireModelResponse)).model)
 
 
-async def models(client: Client) -> list[dict[str, Any]]:
-    """Return the stored models, the newest first."""
-    request = pb.ListModelsRequest(page_size=PAGE)
+async def models(client: Client, *, of_codes: bool = False) -> list[dict[str, Any]]:
+    """Return the stored models that score by risk, or those of commodity codes, the newest first."""
+    request = pb.ListModelsRequest(page_size=PAGE, kind=pb.MODEL_KIND_CODES if of_codes else pb.MODEL_KIND_RISK)
     answers = pages(client, "risk", ModelServiceStub, "ListModels", request, pb.ListModelsResponse)
     return [plain_model(each) async for page in answers for each in page.models]
 
@@ -106,19 +106,23 @@ def plain_violations(answer: pb.EstimateViolationsResponse) -> dict[str, Any]:
 def plain_model(model: pb.Model) -> dict[str, Any]:
     """A model as plain values; only what is known."""
     told = {
-        field.name: value for field, value in model.ListFields() if field.name not in ("window", "metrics", "state")
+        field.name: value
+        for field, value in model.ListFields()
+        if field.name not in ("window", "metrics", "state", "kind")
     }
     window = model.window
-    return {
-        **told,
-        "state": pb.ModelState.Name(model.state),
-        "window": {
+    if model.HasField("window"):
+        told["window"] = {
             "first_day": parse_day(window.from_day) if window.from_day else 0,
             "last_day": parse_day(window.to_day) if window.to_day else 0,
             "outcomes": window.outcomes,
             "violations": window.violations,
             "source": window.source,
-        },
+        }
+    return {
+        **told,
+        "kind": pb.ModelKind.Name(model.kind),
+        "state": pb.ModelState.Name(model.state),
         "metrics": {each.name: each.value if each.HasField("value") else None for each in model.metrics},
     }
 

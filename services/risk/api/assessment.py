@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import date
 from typing import Any, Final
@@ -21,6 +22,7 @@ from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
+from services.risk.api.codes import suggest_codes
 from services.risk.api.goods import LINES_MAX, check_goods
 from services.risk.api.rule_messages import active_rule_set
 from services.risk.api.seeds import END, PAGE_DEFAULT, PAGE_MAX, seeds_page
@@ -155,11 +157,7 @@ class RiskService(RiskServiceServicer):
         self, request: pb.CheckGoodsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CheckGoodsResponse:
         """Return whether goods may be sent and which documents they need; nothing is stored."""
-        count = len(request.lines)
-        if count == 0:
-            raise Refusal("BATCH_EMPTY", count_max=LINES_MAX)
-        if count > LINES_MAX:
-            raise Refusal("BATCH_TOO_LARGE", count=count, count_max=LINES_MAX)
+        _check_count(len(request.lines))
         day = request.as_of.seconds // SECONDS_PER_DAY
         if not request.HasField("as_of") or not FIRST_DAY <= day < LAST_DAY:
             raise Refusal("CHECK_DAY_MISSING", path="as_of", value=request.as_of.seconds)
@@ -170,6 +168,28 @@ class RiskService(RiskServiceServicer):
                 answer.hint = catalogue.reason(answer.reason).hint
             _checked.labels(pb.GoodsVerdict.Name(answer.verdict).removeprefix("GOODS_VERDICT_").lower()).inc()
         return pb.CheckGoodsResponse(answers=answers, controls=controls.version)
+
+    async def SuggestCodes(
+        self, request: pb.SuggestCodesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.SuggestCodesResponse:
+        """Return up to five codes for each description, and the probability of a declared code; nothing is stored."""
+        _check_count(len(request.lines))
+        model = self._active().models.codes
+        if model is None:
+            raise Refusal("CODE_MODEL_MISSING")
+        # In a thread: 1,000 long descriptions take longer than an assessment may wait.
+        answers = await asyncio.to_thread(suggest_codes, model, request.lines)
+        for answer in answers:
+            if answer.reason or answer.warning:
+                answer.hint = catalogue.reason(answer.reason or answer.warning).hint
+        return pb.SuggestCodesResponse(answers=answers, model=model.version)
+
+
+def _check_count(lines: int) -> None:
+    if lines == 0:
+        raise Refusal("BATCH_EMPTY", count_max=LINES_MAX)
+    if lines > LINES_MAX:
+        raise Refusal("BATCH_TOO_LARGE", count=lines, count_max=LINES_MAX)
 
 
 def _later(matches: ScreeningColumns) -> pb.LaterScreening:

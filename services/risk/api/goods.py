@@ -17,7 +17,7 @@ from services.risk.goods.controls import Answer, Control, ControlMatches, Contro
 LINES_MAX: Final = 1_000
 DESCRIPTION_MAX: Final = 512
 DOCUMENTS_MAX: Final = 20
-_CODE: Final = re.compile(r"[0-9]{2}([0-9]{2}){0,4}")
+CODE: Final = re.compile(r"[0-9]{2}([0-9]{2}){0,4}")
 _UN_NUMBER: Final = re.compile(r"[0-9]{4}")
 _DOCUMENT_TYPE: Final = re.compile(r"[A-Z0-9]{3,8}")
 
@@ -43,7 +43,7 @@ def validation_error_of(line: pb.GoodsLine) -> tuple[str, str]:
             return "COUNTRY_UNKNOWN", element
     if line.origin_country and line.origin_country not in ORIGINS:
         return "COUNTRY_UNKNOWN", "origin_country"
-    for element, form in (("commodity_code", _CODE), ("un_number", _UN_NUMBER)):
+    for element, form in (("commodity_code", CODE), ("un_number", _UN_NUMBER)):
         value = getattr(line, element)
         if value and not form.fullmatch(value):
             return "GOODS_ELEMENT_MALFORMED", element

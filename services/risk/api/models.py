@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import grpc.aio
+import msgspec
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -21,8 +22,11 @@ from libs.server.requests import Answer, day_of_text, page_size_of, recalled
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceServicer
+from services.risk.codes.code_model_file import FORMAT, PREFIX, CodeModelRefused, CodeModelSummary, read_code_model
+from services.risk.codes.code_model_file import summary_of as code_summary_of
 from services.risk.commands.change_model import Change, change, propose
 from services.risk.commands.load_models import ModelLoader
+from services.risk.files.digest_file import format_of
 from services.risk.inspections.inclusion import weights_of
 from services.risk.inspections.violations import ConsignmentGroup, FoundGroup, NoEstimate, violations_of
 from services.risk.learning.evaluation.comparison import Compared
@@ -58,9 +62,10 @@ NAME_CHARACTERS_MAX: Final = 40
 class ModelService(ModelServiceServicer):
     """Proposes, trains, compares and activates models."""
 
-    def __init__(self, store: ModelStore, loader: ModelLoader, jobs: JobService) -> None:
-        """Serve from a store; `loader` has the models of this replica, `jobs` runs the trainings."""
+    def __init__(self, store: ModelStore, codes: ModelStore, loader: ModelLoader, jobs: JobService) -> None:
+        """Serve from a store of each kind; `loader` has the models of this replica, `jobs` runs the trainings."""
         self._store = store
+        self._codes = codes
         self._active = loader
         self._jobs = jobs
         self._pages = PageTokens(store.database)
@@ -74,22 +79,19 @@ class ModelService(ModelServiceServicer):
             return before
         _check_note(request.note)
         if len(request.content) > CONTENT_BYTES_MAX:
-            why = (
-                f"it has {len(request.content)} bytes, more than {CONTENT_BYTES_MAX}; train with fewer trees or groups"
-            )
+            why = f"it has {len(request.content)} bytes, more than {CONTENT_BYTES_MAX}; train with fewer trees, groups or texts"
             raise Refusal("MODEL_FILE_REFUSED", path="content", why=why)
         try:
-            model = await asyncio.to_thread(read_model, request.content, "content", TRAFFIC_COLUMNS)
-        except ModelFileRefused as error:
+            version, summary = await asyncio.to_thread(_version_and_summary, request.content)
+        except (ModelFileRefused, CodeModelRefused) as error:
             raise Refusal("MODEL_FILE_REFUSED", path="content", why=str(error)) from None
-        summary = write_summary(summary_of(model, len(request.content)))
         by = str(call.current().identity)
 
         def answer(model: StoredModel) -> pb.ProposeModelResponse:
             return pb.ProposeModelResponse(model=message_of(model))
 
         try:
-            return await propose(self._store, request, model.version, summary, by, answer)
+            return await propose(self._store_of(version), request, version, summary, by, answer)
         except TooManyModels:
             raise _full() from None
 
@@ -132,32 +134,33 @@ class ModelService(ModelServiceServicer):
         self, request: pb.ChallengeModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ChallengeModelResponse:
         """Make a model the challenger."""
-        return await self._move(pb.ChallengeModelResponse, request, self._store.challenge)
+        return await self._move(pb.ChallengeModelResponse, request, self._store_of(request.version).challenge)
 
     async def ActivateModel(
         self, request: pb.ActivateModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ActivateModelResponse:
         """Make a model the champion."""
-        return await self._move(pb.ActivateModelResponse, request, self._store.activate)
+        return await self._move(pb.ActivateModelResponse, request, self._store_of(request.version).activate)
 
     async def RetireModel(
         self, request: pb.RetireModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RetireModelResponse:
         """Retire a model."""
-        return await self._move(pb.RetireModelResponse, request, self._store.retire)
+        return await self._move(pb.RetireModelResponse, request, self._store_of(request.version).retire)
 
     async def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListModelsResponse:
-        """Return a page of the stored models, and always the two that score."""
+        """Return a page of the stored models of a kind, and always those that are active."""
         if request.state and int(request.state) not in {int(state) for state in ModelState}:
             raise Refusal("MODEL_STATE_UNKNOWN", path="state", value=request.state)
+        store = self._codes if request.kind == pb.MODEL_KIND_CODES else self._store
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         state = ModelState(request.state) if request.state else None
         after = await self._pages.place(request, (0, ""))
-        found = await self._store.page(limit + 1, after if request.page_token else None, state)
+        found = await store.page(limit + 1, after if request.page_token else None, state)
         last = found[limit - 1] if len(found) > limit else None
-        scoring = await self._store.scoring()
+        scoring = await store.scoring()
         champion, challenger = scoring.get(ModelState.CHAMPION), scoring.get(ModelState.CHALLENGER)
         return pb.ListModelsResponse(
             models=map(message_of, found[:limit]),
@@ -176,9 +179,11 @@ class ModelService(ModelServiceServicer):
                 "MODEL_COMPARISON_TOO_LONG", path="compared_days", value=request.compared_days, days_max=limit
             )
         try:
-            model = await self._store.get(request.version)
+            model = await self._store_of(request.version).get(request.version)
         except ModelUnknown:
             raise Refusal("MODEL_UNKNOWN", path="version", value=request.version or "the champion") from None
+        if model.version.startswith(PREFIX):
+            return pb.GetModelResponse(model=message_of(model))
         columns = read_summary(model.summary).columns
         watch = self._active.watch_of(model.version)
         answer = pb.GetModelResponse(
@@ -210,6 +215,9 @@ class ModelService(ModelServiceServicer):
         compared = await InspectionStore(self._store.database).compare(champion, challenger, days=days)
         return _comparison(champion, challenger, compared)
 
+    def _store_of(self, version: str) -> ModelStore:
+        return self._codes if version.startswith(PREFIX) else self._store
+
     async def _move(
         self,
         kind: type[Answer],
@@ -226,7 +234,8 @@ class ModelService(ModelServiceServicer):
         except SecondPersonNeeded as error:
             raise Refusal("MODEL_SECOND_PERSON", path="version", value=request.version, who=error.identity) from None
         except InvalidModelState as error:
-            state = error.state.name.lower()
+            is_challenge = isinstance(request, pb.ChallengeModelRequest) and request.version.startswith(PREFIX)
+            state = "a model of codes, which has no challenger" if is_challenge else error.state.name.lower()
             raise Refusal("MODEL_STATE_WRONG", path="version", value=request.version, state=state) from None
         await self._active.look()
         return answer
@@ -236,24 +245,20 @@ def _full() -> Refusal:
     return Refusal("MODELS_TOO_MANY", count_max=MODELS_MAX)
 
 
+def _version_and_summary(content: bytes) -> tuple[str, bytes]:
+    """Return both of a model file, which is of the kind that it names. Raises ModelFileRefused, CodeModelRefused."""
+    if format_of(content) == FORMAT:
+        codes = read_code_model(content, "content")
+        return codes.version, msgspec.json.encode(code_summary_of(codes, len(content)), order="deterministic")
+    model = read_model(content, "content", TRAFFIC_COLUMNS)
+    return model.version, write_summary(summary_of(model, len(content)))
+
+
 def message_of(model: StoredModel) -> pb.Model:
     """A stored model as a message."""
-    summary = read_summary(model.summary)
-    window = summary.window
-    return pb.Model(
+    message = pb.Model(
         version=model.version,
         state=pb.ModelState.ValueType(model.state),
-        label=summary.label,
-        window=pb.DataWindow(
-            from_day=day_text(window.first_day),
-            to_day=day_text(window.last_day),
-            outcomes=window.outcomes,
-            violations=window.violations,
-            source=window.source,
-        ),
-        metrics=[pb.Metric(name=name, value=value) for name, value in sorted(summary.metrics.items())],
-        trees=summary.trees,
-        bytes=summary.bytes,
         note=model.note,
         proposed_by=model.proposed_by,
         proposed_at=_instant(model.proposed_at),
@@ -264,6 +269,26 @@ def message_of(model: StoredModel) -> pb.Model:
         retired_by=model.retired_by,
         retired_at=_instant(model.retired_at),
     )
+    metrics: Mapping[str, float | None]
+    if model.version.startswith(PREFIX):
+        codes = msgspec.json.decode(model.summary, type=CodeModelSummary)
+        message.kind, message.bytes, metrics = pb.MODEL_KIND_CODES, codes.bytes, codes.metrics
+    else:
+        summary = read_summary(model.summary)
+        message.kind, message.bytes, metrics = pb.MODEL_KIND_RISK, summary.bytes, summary.metrics
+        message.label, message.trees = summary.label, summary.trees
+        window = summary.window
+        message.window.CopyFrom(
+            pb.DataWindow(
+                from_day=day_text(window.first_day),
+                to_day=day_text(window.last_day),
+                outcomes=window.outcomes,
+                violations=window.violations,
+                source=window.source,
+            )
+        )
+    message.metrics.extend(pb.Metric(name=name, value=value) for name, value in sorted(metrics.items()))
+    return message
 
 
 def _instant(micros: int) -> Timestamp | None:

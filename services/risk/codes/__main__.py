@@ -15,7 +15,7 @@ import msgspec
 
 from services.risk.codes.code_model_file import CodeModelRefused, read_code_model, write_code_model
 from services.risk.codes.ngrams import features_of
-from services.risk.codes.suggestions import suggest
+from services.risk.codes.suggestions import suggest, warning_of
 from services.risk.codes.text_files import TextFileRefused, read_pairs, reference_terms, texts_of
 
 
@@ -108,7 +108,8 @@ def suggest_by_file(options: argparse.Namespace) -> dict[str, object]:
                     for place, chance in zip(found.places[row].tolist(), found.probabilities[row].tolist(), strict=True)
                     if chance > 0
                 ],
-                "declared": _or_none(float(found.declared[row])),
+                "declared": _or_none(chance := float(found.declared[row])),
+                "warning": warning_of(declared, chance, bool(found.probabilities[row].any())),
             }
             for row, description in enumerate(options.descriptions)
         ],

@@ -16,7 +16,10 @@ from services.risk.files.digest_file import DigestFileRefused, Form
 
 BYTES_MAX: Final = 6_000_000
 CODES_MAX: Final = 10_000
-_FORM: Final = Form("luxor-code-model", 1, BYTES_MAX, "train on fewer texts", "luxor learn codes")
+FORMAT: Final = "luxor-code-model"
+PREFIX: Final = "codes:"
+"""With which the version of each code model begins, and of no other."""
+_FORM: Final = Form(FORMAT, 1, BYTES_MAX, "train on fewer texts", "luxor learn codes")
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -57,7 +60,22 @@ class CodeModel:
     @property
     def version(self) -> str:
         """Return name and digest: equal exactly when the models are."""
-        return f"{self.content.name}/{self.digest[:16]}"
+        return f"{PREFIX}{self.content.name}/{self.digest[:16]}"
+
+
+class CodeModelSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The facts of a model without its weights, as they are stored."""
+
+    metrics: dict[str, float]
+    """How many texts and codes it was made of, and how often it was right."""
+    bytes: int
+
+
+def summary_of(model: CodeModel, size: int) -> CodeModelSummary:
+    """Return the summary of a model whose file has `size` bytes."""
+    content = model.content
+    counts = {"codes": len(content.codes), "declarations": content.declarations, "references": content.references}
+    return CodeModelSummary(metrics={**counts, "top1": content.top1, "top5": content.top5}, bytes=size)
 
 
 def write_code_model(weights: CodeWeights, **facts: str | float) -> bytes:

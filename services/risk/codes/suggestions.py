@@ -19,6 +19,8 @@ HEADING_SHARE: Final = 0.4
 """What the scores of all codes of the same heading add to the score of a code."""
 CHAPTER_SHARE: Final = 0.2
 """The same of the chapter."""
+UNLIKELY_BELOW: Final = 0.005
+"""Below this probability a declared code is unlikely (CODE_UNLIKELY)."""
 ROWS_AT_ONCE: Final = 64
 """Descriptions whose scores are computed together: those of more do not fit into the cache of a processor."""
 
@@ -27,14 +29,15 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Suggestions:
-    """What a model says of n descriptions. One without features has probability 0 everywhere: the model knows nothing of it."""
+    """What a model says of n descriptions. For one without features each suggestion has probability 0: the model knows nothing of it."""
 
     places: Places
     """The codes of each description, the most probable first, as places in the model's codes; (n, SUGGESTIONS_MAX or fewer)."""
     probabilities: Floats
     """Of these codes."""
     declared: Floats
-    """Of the declared code, the sum over the model's codes that begin with it; NaN where none is declared or the model has no such code."""
+    """Of the declared code, the sum over the model's codes that begin with it; NaN where it is unknown: none is declared, the model has no such
+    code, or the description has no features."""
 
 
 def combined_scores(codes: Sequence[str], scores: Floats) -> Floats:
@@ -76,7 +79,8 @@ def suggest(
     for first in range(0, features.rows, ROWS_AT_ONCE):
         part = features.part(first, min(first + ROWS_AT_ONCE, features.rows))
         chances = probabilities_of(combined_scores(weights.codes, weights.scores(part)), sharpness)
-        chances[np.diff(part.offsets) == 0] = 0
+        is_empty = np.diff(part.offsets) == 0
+        chances[is_empty] = 0
         places = np.argpartition(chances, len(weights.codes) - count, axis=1)[:, -count:]
         found = np.take_along_axis(chances, places, axis=1)
         order = np.argsort(-found, axis=1, kind="stable")
@@ -84,10 +88,21 @@ def suggest(
             (
                 np.take_along_axis(places, order, axis=1),
                 np.take_along_axis(found, order, axis=1),
-                _declared(weights.codes, chances, asked[first : first + ROWS_AT_ONCE]),
+                np.where(
+                    is_empty, np.float32(np.nan), _declared(weights.codes, chances, asked[first : first + ROWS_AT_ONCE])
+                ),
             )
         )
     return Suggestions(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def warning_of(declared_code: str, probability: float, has_words: bool) -> str:
+    """Return the warning of the catalogue about a declared code by its probability, which is NaN where it is unknown; "" for none."""
+    if not declared_code or not has_words:
+        return ""
+    if probability != probability:
+        return "CODE_NOT_IN_MODEL"
+    return "CODE_UNLIKELY" if probability < UNLIKELY_BELOW else ""
 
 
 def _declared(codes: Sequence[str], chances: Floats, declared: Sequence[str]) -> Floats:

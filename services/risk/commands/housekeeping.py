@@ -20,10 +20,11 @@ def purge_models(days: int) -> Step:
     """
 
     async def step(database: Database) -> None:
-        async with database.transaction() as tx:
-            await models.purge(tx, days + 1)
-        async with database.transaction() as tx:
-            await models.purge_files(tx)
+        for table in ("model", models.CODES):
+            async with database.transaction() as tx:
+                await models.purge(tx, days + 1, table)
+            async with database.transaction() as tx:
+                await models.purge_files(tx, table)
 
     return step
 

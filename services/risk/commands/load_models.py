@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from libs.server.process.following import Following, repeat
 from libs.telemetry import gauge, get_logger
+from services.risk.codes.code_model_file import CodeModel, read_code_model
 from services.risk.learning.evaluation.drift_watch import SCORE, Watch
 from services.risk.learning.features.consignments import TRAFFIC_COLUMNS
 from services.risk.learning.model.model_file import Model, read_model
@@ -25,8 +26,14 @@ CHALLENGER: Final = 2
 CHAMPION: Final = 3
 #: The roles by the number of their state, and the field of Models that has each.
 ROLES: Final = {CHAMPION: "champion", CHALLENGER: "challenger"}
+CODES: Final = "codes"
+"""The role, and the field of Models, of the champion of the models of commodity codes."""
 
-_active = gauge("luxor_risk_model_active", "1 while a model scores in a role: champion or challenger", ("role",))
+_active = gauge(
+    "luxor_risk_model_active",
+    "1 while a model is active in a role: champion or challenger scores, codes suggests commodity codes",
+    ("role",),
+)
 _refused = gauge(
     "luxor_risk_model_refused",
     "1 while this replica cannot read the model of a role; it continues with the earlier one or none",
@@ -54,15 +61,16 @@ class ModelSource(Protocol):
 class ModelLoader:
     """The models in force on this replica, and what they have seen."""
 
-    def __init__(self, source: ModelSource, *, look_seconds: float = LOOK_SECONDS) -> None:
-        """Nothing is in force before the first look."""
+    def __init__(self, source: ModelSource, codes: ModelSource, *, look_seconds: float = LOOK_SECONDS) -> None:
+        """Nothing is in force before the first look; `codes` has the models of commodity codes."""
         self._source = source
+        self._codes = codes
         self._look_seconds = look_seconds
         self._watches: dict[str, Watch] = {}
         self._following = Following(self._versions, self._load, self._set, self._report_refusal)
         #: Champion and challenger; a batch takes them once.
         self.models = Models()
-        for role in ROLES.values():
+        for role in (*ROLES.values(), CODES):
             _active.labels(role).set(0)
             _refused.labels(role).set(0)
 
@@ -97,10 +105,12 @@ class ModelLoader:
         await asyncio.to_thread(self.count, time.time())
 
     async def _versions(self) -> Mapping[str, str | None]:
-        versions = await self._source.active_versions()
-        return {role: versions.get(state, "") for state, role in ROLES.items()}
+        versions, codes = await self._source.active_versions(), await self._codes.active_versions()
+        return {role: versions.get(state, "") for state, role in ROLES.items()} | {CODES: codes.get(CHAMPION, "")}
 
-    async def _load(self, role: str, version: str) -> Callable[[], Model] | None:
+    async def _load(self, role: str, version: str) -> Callable[[], Model | CodeModel] | None:
+        if role == CODES:
+            return partial(read_code_model, await self._codes.content(version), f"the stored model {version}")
         for known in (self.models.champion, self.models.challenger):
             if known is not None and known.version == version:
                 return partial(_same, known)  # the challenger becomes the champion
@@ -112,8 +122,9 @@ class ModelLoader:
         if error is not None:
             _log.error("MODEL_REFUSED", role=role, version=version, why=str(error))
 
-    def _set(self, role: str, version: str, model: Model | None) -> None:
-        self.models = replace(self.models, **{role: model})
+    def _set(self, role: str, version: str, model: Model | CodeModel | None) -> None:
+        change: dict[str, Any] = {role: model}
+        self.models = replace(self.models, **change)
         _active.labels(role).set(model is not None)
         _log.info("MODEL_ACTIVE", role=role, version=version)
         champion = self.models.champion

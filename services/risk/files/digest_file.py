@@ -63,6 +63,14 @@ class Form(NamedTuple):
         return inner, document.digest
 
 
+def format_of(data: bytes) -> str:
+    """Return the format that a document names; "" for anything else."""
+    try:
+        return msgspec.json.decode(data, type=_Heading).format
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+
+
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     format: str
     version: int

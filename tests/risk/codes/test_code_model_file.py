@@ -71,7 +71,7 @@ def test_a_model_that_was_written_is_read_back_and_scores_alike() -> None:
     model = read_code_model(written, "own.json")
     asked = features_of(["red lipstick", "wide trousers"])
     np.testing.assert_array_equal(model.weights.scores(asked), WEIGHTS.scores(asked))
-    assert model.version.startswith("own/")
+    assert model.version.startswith("codes:own/")
     assert (model.content.top1, model.content.sharpness) == (0.5, 8.0)
 
 

@@ -46,11 +46,11 @@ def test_declarations_become_a_model_whose_suggestions_name_it(
     )
     assert done.exit_code == 0, done.output
     result = json.loads(done.output)
-    assert result["model"].startswith("declarations/")
+    assert result["model"].startswith("codes:declarations/")
     lipstick, nothing = result["descriptions"]
     assert lipstick["suggestions"][0]["code"] == "330410"
     assert lipstick["declared"] == lipstick["suggestions"][0]["probability"] > 0.5
-    assert (nothing["suggestions"], nothing["declared"]) == ([], 0)
+    assert (nothing["suggestions"], nothing["declared"], nothing["warning"]) == ([], None, "")
 
 
 def test_the_suggestions_are_shown_with_the_declared_code_and_the_model(
@@ -62,7 +62,7 @@ def test_the_suggestions_are_shown_with_the_declared_code_and_the_model(
     assert "950300" in shown.output
     assert "declared 01: unknown, the model has no such code" in shown.output
     assert "no code: the description has no word" in shown.output
-    assert "by declarations/" in shown.output
+    assert "by codes:declarations/" in shown.output
 
 
 def test_learning_is_shown_with_what_was_measured(tmp_path: Path) -> None:

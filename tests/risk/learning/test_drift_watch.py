@@ -94,6 +94,16 @@ def test_what_waits_is_bounded() -> None:
     assert watched.rows == 200 * WAITING_MAX
 
 
+class _NoCodes:
+    """No model of codes."""
+
+    async def active_versions(self) -> dict[int, str]:
+        return {}
+
+    async def content(self, version: str) -> bytes:
+        raise AssertionError(version)
+
+
 class _Kept:
     """One model in force."""
 
@@ -106,7 +116,7 @@ class _Kept:
 
 @pytest.mark.parametrize(("cheap", "least", "most"), [(False, 0.0, 0.6), (True, 1.0, 100.0)])
 async def test_the_metric_moves_with_shifted_traffic(cheap: bool, least: float, most: float) -> None:
-    active_versions = ModelLoader(_Kept())
+    active_versions = ModelLoader(_Kept(), _NoCodes())
     await active_versions.look()
     # Of the same world as what the model was trained on.
     whole = shared(1)[0]
@@ -144,7 +154,7 @@ class _Broken(_Kept):
 
 async def test_a_model_that_cannot_be_read_leaves_the_one_before_in_force_and_raises_the_metric() -> None:
     source = _Broken()
-    active_versions = ModelLoader(source)
+    active_versions = ModelLoader(source, _NoCodes())
     await active_versions.look()
     before = active_versions.models.champion
     source.broken = True
@@ -174,7 +184,7 @@ async def test_a_model_that_cannot_be_read_is_read_once_whatever_is_wrong_and_th
         return read_model(content, *rest) if content else cast(Model, 1 / 0)
 
     monkeypatch.setattr(load_models, "read_model", breaks)
-    active_versions = ModelLoader(Both())
+    active_versions = ModelLoader(Both(), _NoCodes())
     await asyncio.gather(*(active_versions.look() for _ in range(3)))
     assert asked == ["later/1", good]
     assert active_versions.models.champion is None

@@ -57,7 +57,7 @@ async def test_rows_of_assessments_bind_and_are_found_beside_pages(
 ) -> None:
     await migrate_to(database, "services.risk", "0007", tmp_path, monkeypatch)
     day = await fill(database)
-    assert await migrate(database, "services.risk") == ["0008", "0009"]
+    assert await migrate(database, "services.risk") == ["0008", "0009", "0010"]
     store = AssessmentLogStore(database)
     before = await store.prior_state(consignments(FILED[:3], 3))
     assert before.new.tolist() == before.new_at_clearance.tolist() == [False, False, True]

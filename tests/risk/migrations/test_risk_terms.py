@@ -37,7 +37,7 @@ async def test_jobs_and_models_keep_what_was_stored_of_them(
             "insert into model (version, state, told, note, proposed_by) values ('m+1', 1, $1, 'a note', 'analyst/anna')",
             b"{}",
         )
-    assert await migrate(database, "services.risk") == ["0007", "0008", "0009"]
+    assert await migrate(database, "services.risk") == ["0007", "0008", "0009", "0010"]
     (job,) = await Jobs(database).page(JobKind.BACKTEST, before=None, rows_max=10)
     assert (job.summary, job.total, job.started_by) == (summary, 500, "analyst/anna")
     backtest = Backtest.FromString(job.summary)

@@ -17,12 +17,15 @@ from services.risk.jobs import training
 from services.risk.store.assessment_log import ASSESSMENT_DAYS
 from services.risk.store.job_kinds import JobKind
 from services.risk.store.models import (
+    CODES,
     MODELS_MAX,
     UNUSED_DAYS,
     WITHDRAWN_DAYS,
+    InvalidModelState,
     ModelState,
     ModelStore,
     ModelUnknown,
+    SecondPersonNeeded,
     TooManyModels,
 )
 from services.risk.store.rule_sets import DRAFTS_MAX, RuleSetStore, TooManyDrafts
@@ -43,7 +46,7 @@ async def put_model(models: ModelStore, version: str, by: str = ANNA) -> None:
 
 async def age(database: Database, table: str, version: str, days: float) -> None:
     """Have all that is told of one have happened so many days earlier."""
-    times = ["proposed_at", "activated_at", "retired_at", *(["challenged_at"] if table == "model" else [])]
+    times = ["proposed_at", "activated_at", "retired_at", *(["challenged_at"] if table != "rule_set" else [])]
     async with database.transaction() as tx:
         await tx.raw.execute(
             f"update {table} set {', '.join(f'{name} = {name} - make_interval(secs => $2)' for name in times)} "
@@ -92,6 +95,41 @@ async def test_models_go_when_no_answer_names_them_any_more(store: Database) -> 
     assert await versions(store, "model_file") == left
     with pytest.raises(ModelUnknown):
         await models.content("untried")
+
+
+async def test_models_of_codes_are_activated_without_a_challenger_and_go_by_the_same_days(store: Database) -> None:
+    scoring, models = ModelStore(store), ModelStore(store, CODES, challenged=False)
+    ages = {
+        "codes:untried": UNUSED_DAYS + 1, "codes:tried lately": UNUSED_DAYS - 1, "codes:old champion": ASSESSMENT_DAYS + 2,
+        "codes:champion lately": ASSESSMENT_DAYS, "codes:champion": 3 * ASSESSMENT_DAYS,
+    }  # fmt: skip
+    for version in ages:
+        await put_model(models, version)
+    await put_model(scoring, "scoring")
+    async with store.transaction() as tx:
+        with pytest.raises(InvalidModelState):
+            await models.challenge(tx, "codes:untried", ANNA)
+        with pytest.raises(SecondPersonNeeded):
+            await models.activate(tx, "codes:champion", ANNA)
+        for version in ("codes:old champion", "codes:champion lately", "codes:champion"):
+            await models.activate(tx, version, OLGA)
+        with pytest.raises(InvalidModelState):
+            await models.activate(tx, "codes:champion", OLGA)
+        with pytest.raises(ModelUnknown):
+            await scoring.activate(tx, "codes:champion", OLGA)
+    for version, days in ages.items():
+        await age(store, CODES, version, days)
+    await purge_models(ASSESSMENT_DAYS)(store)
+    left = set(ages) - {"codes:untried", "codes:old champion"}
+    assert await versions(store, CODES) == left
+    assert await models.active_versions() == {ModelState.CHAMPION: "codes:champion"}
+    assert await scoring.active_versions() == {}
+    async with store.transaction() as tx:
+        await tx.raw.execute("update code_model_file set written_at = written_at - interval '2 days'")
+    await purge_models(ASSESSMENT_DAYS)(store)
+    assert await versions(store, "code_model_file") == left
+    assert await versions(store, "model_file") == {"scoring"}
+    assert await models.content("codes:champion") == b"codes:champion"
 
 
 async def test_a_former_challenger_is_kept_from_when_another_took_its_place(store: Database) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from libs.cli.common import Context, command, fail
+from libs.cli.common import Context, acting, command, fail, run
 from libs.cli.views.text import safe, table
 
 if TYPE_CHECKING:
@@ -83,34 +83,61 @@ def codes() -> None:
 
 @command("suggest", group=codes, short_help="Suggest up to five codes for each description.")
 @click.argument("descriptions", nargs=-1, required=True)
-@click.option("--model", "model_path", type=FILE, required=True, help="Model file that `luxor learn codes` wrote.")
+@click.option(
+    "--model",
+    "model_path",
+    type=FILE,
+    help="Model file that `luxor learn codes` wrote (default: ask the system, by its active model).",
+)
 @click.option(
     "--declared", default="", metavar="CODE", help="Declared code: show its probability for each description."
 )
-def suggest_codes(context: Context, descriptions: tuple[str, ...], model_path: Path, declared: str) -> None:
-    """Suggest up to five HS6 codes with probabilities for each of the DESCRIPTIONS. A suggestion is no classification ruling."""
-    arguments = ["suggest", "--model", str(model_path), "--declared", declared, "--", *descriptions]
-    result = _run(context, arguments, "CODES_NOT_SUGGESTED", "Correct the cause and try again.")
+@acting("filer")
+def suggest_codes(
+    context: Context, descriptions: tuple[str, ...], model_path: Path | None, declared: str, ident: str
+) -> None:
+    """Suggest up to five HS6 codes with probabilities for each of the DESCRIPTIONS. A suggestion is no classification ruling.
+
+    With --model no running system is needed.
+    """
+    if model_path is not None:
+        arguments = ["suggest", "--model", str(model_path), "--declared", declared, "--", *descriptions]
+        result = _run(context, arguments, "CODES_NOT_SUGGESTED", "Correct the cause and try again.")
+    else:
+        from libs.client.risk import goods
+
+        async def work() -> dict[str, Any]:
+            async with context.client("filer", ident) as client:
+                return await goods.suggest_codes(client, descriptions, declared.replace(".", ""))
+
+        result = run(work())
 
     def show(terminal: "Console") -> None:
         for each in result["descriptions"]:
-            terminal.print(f"[bold]{safe(each['description'])}[/]")
-            if not each["suggestions"]:
-                terminal.print("  [yellow]no code: the description has no word[/]")
-            shown = table("", "", right=(1,))
-            shown.show_header = False
-            for one in each["suggestions"]:
-                shown.add_row(one["code"], f"{one['probability']:.1%}")
-            terminal.print(shown)
-            if declared:
-                share = each["declared"]
-                terminal.print(
-                    f"  declared {safe(declared)}: "
-                    + ("unknown, the model has no such code" if share is None else f"{share:.1%}")
-                )
+            _show_suggestions(terminal, each, declared)
         terminal.print(f"[dim]by {safe(result['model'])}[/]")
 
     context.emit(result, show)
+
+
+def _show_suggestions(terminal: "Console", suggested: dict[str, Any], declared: str) -> None:
+    terminal.print(f"[bold]{safe(suggested['description'])}[/]")
+    if suggested.get("reason"):
+        terminal.print(f"  [yellow]not answered, {suggested['reason']}[/]: {safe(suggested['hint'])}")
+        return
+    if not suggested["suggestions"]:
+        terminal.print("  [yellow]no code: the description has no word[/]")
+        return
+    shown = table("", "", right=(1,))
+    shown.show_header = False
+    for one in suggested["suggestions"]:
+        shown.add_row(one["code"], f"{one['probability']:.1%}")
+    terminal.print(shown)
+    if declared:
+        share = suggested["declared"]
+        unlikely = f", [yellow]{suggested['warning']}[/]" if suggested["warning"] else ""
+        text = "unknown, the model has no such code" if share is None else f"{share:.1%}{unlikely}"
+        terminal.print(f"  declared {safe(declared)}: {text}")
 
 
 def _run(context: Context, arguments: list[str], reason: str, remedy: str) -> dict[str, Any]:

@@ -134,20 +134,28 @@ def models() -> None:
 
 
 @command("list", group=models, short_help="List the stored models and their states.")
+@click.option(
+    "--kind",
+    type=click.Choice(("risk", "codes")),
+    default="risk",
+    show_default=True,
+    help="Models that score consignments, or that suggest commodity codes.",
+)
 @acting("analyst")
-def list_models(context: Context, ident: str) -> None:
-    """List the stored models, the newest first: state, training window, and measures on later data."""
+def list_models(context: Context, kind: str, ident: str) -> None:
+    """List the stored models, the newest first: state, training data, and how good they are on data that they were not trained on."""
     from libs.client.risk import models as client_models
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("analyst", ident) as client:
-            return await client_models.models(client)
+            return await client_models.models(client, of_codes=kind == "codes")
 
     result = run(work())
 
     def show(terminal: "Console") -> None:
         if not result:
-            terminal.print("No model is stored: `luxor risk train` creates one.")
+            maker = "luxor learn codes" if kind == "codes" else "luxor risk train"
+            terminal.print(f"No model is stored: `{maker}` creates one.")
         for each in result:
             show_model(terminal, each)
 
@@ -259,7 +267,7 @@ def _show_weights(terminal: "Console", result: dict[str, Any]) -> None:
 @click.option("--note", default="", help="A note about the model.")
 @acting("analyst")
 def propose_model(context: Context, file: Path, note: str, ident: str) -> None:
-    """Submit FILE, which `luxor risk train` wrote. It changes nothing before another person activates it."""
+    """Submit FILE, which `luxor risk train` or `luxor learn codes` wrote. It changes nothing before another person activates it."""
     from libs.client.risk import models as client_models
 
     content = file.read_bytes()
@@ -275,7 +283,7 @@ def propose_model(context: Context, file: Path, note: str, ident: str) -> None:
 @click.argument("version")
 @acting("analyst")
 def challenge_model(context: Context, version: str, ident: str) -> None:
-    """Make the model VERSION the challenger: it scores every consignment without effect."""
+    """Make the model VERSION the challenger: it scores every consignment without effect. A model of codes is activated without this step."""
     _emit(context, _moved(context, "challenge", version, ident))
 
 
@@ -291,7 +299,7 @@ def activate_model(context: Context, version: str, ident: str) -> None:
 @click.argument("version")
 @acting("analyst")
 def retire_model(context: Context, version: str, ident: str) -> None:
-    """Retire the model VERSION. If it is the champion, no consignment is scored afterwards."""
+    """Retire the model VERSION. If it is the champion, no consignment is scored, or no code suggested, afterwards."""
     _emit(context, _moved(context, "retire", version, ident))
 
 

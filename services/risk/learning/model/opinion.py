@@ -16,6 +16,7 @@ import numpy.typing as npt
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.common.v1.common_pb2 import LANE_GREEN
 from luxor.risk.v1.risk_pb2 import ContributionColumns
+from services.risk.codes.code_model_file import CodeModel
 from services.risk.elements.computed import Facts
 from services.risk.learning.features.consignments import Items, assessed_items
 from services.risk.learning.features.sample import Floats, Numbers
@@ -34,6 +35,8 @@ class Models:
     champion: Model | None = None
     challenger: Model | None = None
     """Scores beside the champion, without effect."""
+    codes: CodeModel | None = None
+    """Gives the probability of the declared code of an item."""
 
 
 NONE: Final = Models()

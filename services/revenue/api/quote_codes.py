@@ -58,6 +58,7 @@ _PATHS: Final = {
 }
 _CHOICES: Final = {
     "nature": filing.Nature,
+    "declarant_role": filing.DeclarantRole,
     "transport_service": filing.TransportService,
     "transport_mode": filing.TransportMode,
 }

@@ -51,6 +51,7 @@ WRONG: list[tuple[Callable[[Consignment], object], str, str]] = [
     (lambda each: setattr(each.items[0], "commodity_code", "610998"), "COMMODITY_CODE_UNKNOWN", "items[0].commodity_code"),
     (lambda each: setattr(each.items[0], "commodity_code", "851712"), "COMMODITY_CODE_WITHDRAWN", "items[0].commodity_code"),
     (lambda each: setattr(each, "nature", 99), "CHOICE_UNKNOWN", "nature"),
+    (lambda each: setattr(each, "declarant_role", 99), "CHOICE_UNKNOWN", "declarant_role"),
     (lambda each: each.fiscal_references.add(scheme=99, number="X"), "CHOICE_UNKNOWN", "fiscal_references[0].scheme"),
 ]  # fmt: skip
 

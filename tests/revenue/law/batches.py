@@ -44,6 +44,9 @@ def message_of(filed: Consignment) -> consignment_pb2.Consignment:
     message.transport.service = consignment_pb2.TransportService.Value(
         f"TRANSPORT_SERVICE_{filed.service.upper() or 'UNSPECIFIED'}"
     )
+    message.declarant_role = consignment_pb2.DeclarantRole.Value(
+        f"DECLARANT_ROLE_{filed.declarant_role.upper() or 'UNSPECIFIED'}"
+    )
     message.nature = consignment_pb2.Nature.Value(f"NATURE_{filed.nature.upper() or 'UNSPECIFIED'}")
     for party, person in (("consignor", filed.consignor), ("consignee", filed.consignee)):
         if person:

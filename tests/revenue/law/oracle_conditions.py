@@ -86,6 +86,7 @@ def fits_consignment(
             not asked.dispatch or dispatch in asked.dispatch,
             not asked.mode or filed.mode in asked.mode,
             not asked.service or filed.service in asked.service,
+            not asked.declarant_role or filed.declarant_role in asked.declarant_role,
             not (asked.nature and nature) or filed.nature in asked.nature,
             not asked.consignor or filed.consignor == asked.consignor,
             not asked.consignee or filed.consignee == asked.consignee,

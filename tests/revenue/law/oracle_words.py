@@ -53,6 +53,7 @@ class Consignment:
     direct_shipment_place: str = ""
     mode: str = ""
     service: str = ""
+    declarant_role: str = ""
     nature: str = ""
     consignor: str = ""
     consignee: str = ""

@@ -136,3 +136,18 @@ def test_a_carrier_that_collects_nothing_secures_nothing() -> None:
     )
     of_vendor = law(("a", "vendor", "vendor", "ioss", "1.00 EUR"))
     assert answer(of_vendor, parcel(IOSS), securities=EVERYONE) == (["vendor:IM2760000014"], "")
+
+
+def test_law_may_charge_a_deemed_importer_with_what_others_owe_as_consignees() -> None:
+    asked = {"declarant_role": ["deemed_importer"]}
+    owed = {"from": START, "scheme": "none", "collector": "customs", "reference": "act"}
+    duty = fee("duty", "customs", "consignee", "none") | {
+        "collection": [owed | {"debtor": "declarant", "only": asked}, owed | {"debtor": "consignee"}]
+    }
+    book = changed(LIMITED, {"limits": {}, "reliefs": {}, "refunds": [], "schemes": {}, "charges": [duty]})
+    program = compile_program(
+        [read_rulebook("xx/rulebook.yaml", book)], [], ExchangeTables(read_exchange("rates/utopia.yaml", RATES))
+    )
+    for role, account in (("deemed_importer", "declarant:importer"), ("importer", "border:XA"), ("", "border:XA")):
+        filed = Consignment("XA", DAY, [Item(1_000, "EUR", "61")], declarant_role=role)
+        assert answer(program, filed)[0] == [account], role

@@ -105,12 +105,13 @@ def test_a_condition_has_one_number_and_knows_of_what_it_asks() -> None:
     asked = [Condition(mode=("sea",)), Condition(goods=("61",), goods_except=("6109",)), Condition(nature=("gift",)),
         Condition(goods=("61",), mode=("sea",)),
              Condition(origin=("CN",)), Condition(preference=("2",)), Condition(additional_procedure=("F15",)), Condition(origin_except=("CN",)),
-             Condition(articles="one"), Condition(region=("ON",)), Condition(scheme=("ioss",)), Condition(dispatch=("CN",))]  # fmt: skip
+             Condition(articles="one"), Condition(region=("ON",)), Condition(scheme=("ioss",)), Condition(dispatch=("CN",)),
+             Condition(declarant_role=("deemed_importer",))]  # fmt: skip
     assert [table.number(each) for each in asked] == list(range(len(asked)))
     assert [table.number(each) for each in (asked[1], None, Condition(mode=("sea",)))] == [1, -1, 0]
     of_rows = [place for place, each in enumerate(table.compiled) if each.of_rows_alone]
     of_goods = [place for place, each in enumerate(table.compiled) if each.of_goods_alone]
-    assert (len(table.compiled), of_rows, of_goods) == (12, [0, 8, 9, 10, 11], [1])
+    assert (len(table.compiled), of_rows, of_goods) == (13, [0, 8, 9, 10, 11, 12], [1])
     fits = [table.compiled[1].of_code(code) for code in ("61", "6110", "6109", "610910", "62", "")]
     assert fits == [True, True, False, False, False, False]
     only_except = table.compiled[table.number(Condition(goods_except=("61",)))]

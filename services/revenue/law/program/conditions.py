@@ -26,6 +26,7 @@ _PIECE = 1000
 _SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 _MODES = {name.removeprefix("TRANSPORT_MODE_").lower(): number for name, number in pb.TransportMode.items()}
 _SERVICES = {name.removeprefix("TRANSPORT_SERVICE_").lower(): number for name, number in pb.TransportService.items()}
+_ROLES = {name.removeprefix("DECLARANT_ROLE_").lower(): number for name, number in pb.DeclarantRole.items()}
 _NATURES = {name.removeprefix("NATURE_").lower(): number for name, number in pb.Nature.items()}
 _PERSONS = {name.removeprefix("PERSON_TYPE_").lower(): number for name, number in pb.PersonType.items()}
 
@@ -304,6 +305,7 @@ def _numbers(condition: Condition) -> Iterator[tuple[str, tuple[int, ...]]]:
         ("transport_mode", _MODES, condition.mode),
         ("transport_service", _SERVICES, condition.service),
         ("nature", _NATURES, condition.nature),
+        ("declarant_role", _ROLES, condition.declarant_role),
         ("consignor_person_type", _PERSONS, (condition.consignor,) if condition.consignor else ()),
         ("consignee_person_type", _PERSONS, (condition.consignee,) if condition.consignee else ()),
     ):

@@ -94,6 +94,8 @@ class Condition(_Strict, frozen=True, kw_only=True):
     service: tuple[Literal["post", "express", "cargo"], ...] = ()
     nature: tuple[Literal["sale", "gift", "return", "sample", "document", "other"], ...] = ()
     """Nature of the consignment; where items are asked, one that is marked as a gift fits `gift` in any consignment."""
+    declarant_role: tuple[Literal["importer", "deemed_importer", "representative", "carrier"], ...] = ()
+    """In which role the declarant lodges the declaration."""
     consignor: Literal["", "natural", "legal"] = ""
     """Kind of person of the consignor."""
     consignee: Literal["", "natural", "legal"] = ""

@@ -22,6 +22,7 @@ CHECKS: tuple[tuple[str, list[str]], ...] = (
     ("links (docs)", [sys.executable, "-m", "tools.doc_links"]),
     ("pictures (docs/pictures)", [sys.executable, "-m", "tools.pictures", "--check"]),
     ("transitions (docs/lifecycle.md)", [sys.executable, "-m", "tools.lifecycle_table", "--check"]),
+    ("cases (docs/sandbox-cases.md)", [sys.executable, "-m", "tools.case_table", "--check"]),
     ("chart (helm, kubernetes-validate)", [sys.executable, "-m", "tools.chart_command", "check"]),
     ("words (docs/glossary.md)", [sys.executable, "-m", "tools.words"]),
 )

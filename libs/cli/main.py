@@ -52,6 +52,8 @@ COMMANDS: Final = {
     "recount": ("operations.stats", "Count all consignments again that clearance still stores, as an operator."),
     "dead-letters": ("operations.dead_letters", "List events that could not be applied, and replay them."),
     "migrate": ("operations.migrate", "Migrate a service's database to the schema of this release."),
+    "sandbox": ("operations.sandbox", "Start a sandbox with scripted cases; show what its accounts did."),
+    "conformance": ("operations.sandbox", "Go through the cases of a sandbox, and report what differs."),
     "simulate": ("simulation.simulate", "Write a manifest of simulated consignments."),
     "load": ("simulation.load", "File simulated consignments at a limited rate, for a limited time."),
     "prepare": ("operations.prepare", "Write the certificates and passwords that containers start with."),

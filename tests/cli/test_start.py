@@ -36,6 +36,7 @@ CALLING = (
 WORKERS = {
     "demo": "starts the whole system", "up": "starts the whole system", "down": "stops a system", "migrate": "opens a database itself",
     "simulate": "generates traffic itself", "load": "generates traffic itself", "prepare": "writes files of containers",
+    "sandbox": "starts a system, or reads its files", "conformance": "calls the address that is named",
 }  # fmt: skip
 """Commands that do not only call a service, and what they do."""
 CPU_SECONDS_MAX = 0.6

@@ -1,0 +1,288 @@
+"""The door of the sandbox: accounts call it, and it calls the services for them.
+
+It makes the failures of cases, has the script played for what was accepted, and records what each account does. It forwards all else as it is.
+An account is called for with its own certificate, so that the services themselves decide what it may do.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn, cast
+
+import grpc
+
+from libs import telemetry
+from libs.sandbox import filings
+from libs.sandbox.cases import CallFailure, Selected, selected
+from libs.sandbox.conversations import OK, REFUSED, Event
+from libs.sandbox.script import Script, ScriptFailed, Sleep
+from libs.server import identity
+from libs.server.admission.receiving import REQUEST_ID_KEY
+from libs.server.errors import STATUS_KEY, Refusal
+from libs.server.identity import Identity, Role
+from libs.server.transport.channel import MESSAGE_BYTES_MAX, LuxorChannel, channel
+from libs.server.transport.revocations import Revocations
+from libs.server.transport.tls import LocalCA, server_credentials, server_hosts
+from luxor.clearance.v1 import clearance_pb2, controls_pb2
+from luxor.ingestion.v1 import ingestion_pb2
+
+log = telemetry.get_logger()
+ROLES: Final = (Role.FILER, Role.CARRIER)
+"""Roles of accounts. All other parties are those of the sandbox itself."""
+SCRIPTS_MAX: Final = 10_000
+"""Consignments whose cases are played at one time."""
+STARTED_MAX: Final = 100_000
+"""References of which the sandbox remembers that their failure or their case has begun."""
+CALLS_MAX: Final = 200
+BUSY_SECONDS: Final = 1
+SLOW_SECONDS_MAX: Final = 60.0
+_PULL: Final = "/luxor.clearance.v1.ClearanceService/PullNotices"
+_ANSWER: Final = "/luxor.clearance.v1.ControlService/AnswerControls"
+_HEALTH: Final = "/grpc.health.v1.Health/Check"
+_SERVING: Final = b"\x08\x01"
+"""HealthCheckResponse with the status SERVING."""
+_PASSED_ON: Final = ("traceparent", REQUEST_ID_KEY)
+
+Key = tuple[str, str]
+"""Account and local reference."""
+
+
+class Proxy(grpc.GenericRpcHandler):
+    """Serves every method of the services to the accounts of the sandbox."""
+
+    def __init__(
+        self,
+        targets: Mapping[str, str],
+        authority: LocalCA,
+        script: Script,
+        record: Callable[[Event], None],
+        *,
+        sleep: Sleep = asyncio.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Forward to `targets` by service; `authority` is that of the sandbox, `record` takes events, `clock` is seconds since 1970."""
+        self._targets = targets
+        self._authority = authority
+        self._revocations = Revocations(authority.directory)
+        self._script = script
+        self._record = record
+        self._sleep = sleep
+        self._clock = clock
+        self._channels: dict[tuple[Identity, str], LuxorChannel] = {}
+        self._failures: dict[Key, float] = {}
+        """When the failure of a reference ends, for those that it began for."""
+        self._played: dict[Key, None] = {}
+        self._scripts: set[asyncio.Task[None]] = set()
+
+    def service(self, handler_call_details: Any) -> Any:
+        """Return the handler of a method: it takes and returns bytes."""
+        method: str = handler_call_details.method
+
+        async def serve(raw: bytes, context: Any) -> bytes:
+            try:
+                if method == _HEALTH:
+                    return _SERVING
+                return await self._serve(method, raw, context)
+            except Refusal as refusal:
+                await _abort(context, refusal)
+
+        return grpc.unary_unary_rpc_method_handler(cast(Any, serve))
+
+    async def close(self) -> None:
+        """End the scripts and the connections."""
+        for task in self._scripts:
+            task.cancel()
+        await asyncio.gather(*self._scripts, return_exceptions=True)
+        await self._script.close()
+        for each in self._channels.values():
+            await each.close()
+
+    # ── a call ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _serve(self, method: str, raw: bytes, context: Any) -> bytes:
+        auth_context = context.auth_context()
+        caller = identity.from_auth_context(auth_context, self._authority.deployment)
+        self._revocations.check(auth_context)
+        if caller.role not in ROLES:
+            raise Refusal("ROLE_NOT_ALLOWED", role=caller.role, method=method, roles=", ".join(ROLES))
+        if method in (filings.MESSAGES, filings.COLUMNS) and caller.role is Role.FILER:
+            return await self._file(method, raw, caller, context)
+        answer = await self._forward(method, raw, caller, context)
+        self._note(method, raw, answer, str(caller))
+        return answer
+
+    async def _forward(self, method: str, raw: bytes, caller: Identity, context: Any) -> bytes:
+        """Call the service as the account does; its error is the error of this call."""
+        area = method.removeprefix("/luxor.").partition(".")[0]
+        if not method.startswith("/luxor.") or area not in self._targets:
+            raise Refusal("METHOD_UNKNOWN", method=method)
+        found = self._channels.get((caller, area))
+        if found is None:
+            party = await asyncio.to_thread(self._authority.issue, caller.role, caller.id)
+            found = self._channels.setdefault((caller, area), channel(self._targets[area], party))
+        metadata = [(key, value) for key, value in context.invocation_metadata() or () if key in _PASSED_ON]
+        try:
+            return bytes(await found.unary_unary(method)(raw, timeout=context.time_remaining(), metadata=metadata))
+        except grpc.aio.AioRpcError as error:
+            trailers = tuple((key, value) for key, value in error.trailing_metadata() or () if key == STATUS_KEY)
+            await context.abort(error.code(), error.details() or "", trailers)
+            raise AssertionError("abort raises") from None
+
+    def _note(self, method: str, raw: bytes, answer: bytes, account: str) -> None:
+        """Record the notices that an account read, and the controls that it answered."""
+        now = self._clock()
+        if method == _PULL:
+            for notice in clearance_pb2.PullNoticesResponse.FromString(answer).notices:
+                kind = clearance_pb2.NoticeKind.Name(notice.kind).removeprefix("NOTICE_KIND_")
+                at = notice.time.ToMicroseconds() / 1e6
+                self._record(Event("noticed", account, at, mrn=notice.mrn, detail=kind))
+        elif method == _ANSWER:
+            answers = controls_pb2.AnswerControlsRequest.FromString(raw).answers
+            results = controls_pb2.AnswerControlsResponse.FromString(answer).results
+            for each, result in zip(answers, results, strict=False):
+                code = result.error.reason if result.HasField("error") else OK
+                self._record(Event("answered", account, now, mrn=each.consignment.mrn, code=code))
+
+    # ── filings ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _file(self, method: str, raw: bytes, caller: Identity, context: Any) -> bytes:
+        """Make the failure that a consignment selects, or file, and have the cases of what is accepted played."""
+        filing = filings.read(method, raw)
+        if filing is None:
+            return await self._forward(method, raw, caller, context)
+        account = str(caller)
+        chosen = {
+            place: found
+            for place, row in enumerate(filing.rows)
+            if not row.is_change and (found := selected(row.reference))
+        }
+        if len(self._scripts) + len(chosen) > SCRIPTS_MAX:
+            raise Refusal("OVERLOADED", in_flight=len(self._scripts), retry_after_seconds=float(BUSY_SECONDS))
+        failure, retry_at = self._failure(account, filing, chosen)
+        if failure is not None and failure is not CallFailure.LOST:
+            refusal = self._refusal(failure, retry_at)
+            self._filed(account, filing, refusal.code.name, failure, retry_at)
+            if failure is CallFailure.SLOW:
+                await self._sleep(min(context.time_remaining() or SLOW_SECONDS_MAX, SLOW_SECONDS_MAX))
+            raise refusal
+        await self._open_accounts(caller, [filing.rows[place] for place, each in chosen.items() if not each.case.owes])
+        answer = await self._forward(method, raw, caller, context)
+        mrns = [each.receipt.mrn for each in ingestion_pb2.SubmitConsignmentsResponse.FromString(answer).results]
+        for place, found in chosen.items():
+            self._begin((account, filing.rows[place].reference), mrns[place], found)
+        code = OK if failure is None else grpc.StatusCode.UNAVAILABLE.name
+        self._filed(account, filing, code, failure, mrns=mrns)
+        if failure is not None:
+            raise Refusal("SHUTTING_DOWN")
+        return answer
+
+    def _failure(
+        self, account: str, filing: filings.Filing, chosen: Mapping[int, Selected]
+    ) -> tuple[CallFailure | None, float]:
+        """Return the failure of this call, that of the first consignment whose failure has not passed, and when the call may be sent again."""
+        now = self._clock()
+        for place, found in chosen.items():
+            failure = found.case.failure
+            if failure is None:
+                continue
+            key = (account, filing.rows[place].reference)
+            ends_at = self._failures.get(key)
+            if ends_at is None:
+                seconds = (found.delay_seconds or BUSY_SECONDS) if failure is CallFailure.BUSY else 0
+                self._failures[key] = ends_at = now + seconds
+                _forget(self._failures)
+                return failure, ends_at
+            if now < ends_at:
+                return failure, ends_at
+        return None, 0.0
+
+    def _refusal(self, failure: CallFailure, retry_at: float) -> Refusal:
+        if failure is CallFailure.BUSY:
+            seconds = max(0.0, retry_at - self._clock())
+            return Refusal("OVERLOADED", in_flight=CALLS_MAX, retry_after_seconds=seconds)
+        if failure is CallFailure.FAIL:
+            return Refusal("INTERNAL", error_id="sandbox")
+        if failure is CallFailure.SLOW:
+            return Refusal("DEADLINE_EXCEEDED", seconds=SLOW_SECONDS_MAX)
+        return Refusal("SHUTTING_DOWN")
+
+    def _filed(
+        self,
+        account: str,
+        filing: filings.Filing,
+        code: str,
+        failure: CallFailure | None,
+        retry_at: float = 0.0,
+        mrns: Sequence[str] = (),
+    ) -> None:
+        """Record what became of each consignment of a call."""
+        at = self._clock()
+        for place, row in enumerate(filing.rows):
+            mrn = mrns[place] if mrns else ""
+            self._record(
+                Event(
+                    "filed", account, at, reference=row.reference, mrn=mrn, code=code if mrn or not mrns else REFUSED,
+                    request_id=filing.request_id, digest=row.digest, house=row.house, function=row.function,
+                    failure=failure.value if failure else "", retry_at=retry_at,
+                )
+            )  # fmt: skip
+
+    async def _open_accounts(self, caller: Identity, rows: Sequence[filings.Row]) -> None:
+        """Let the account defer what the goods of cases owe, unless the case is about a debt at the border."""
+        declarants = sorted({row.declarant or caller.id for row in rows})
+        if declarants:
+            try:
+                await self._script.open_accounts(declarants, caller.id)
+            except ScriptFailed as error:
+                log.warning("SANDBOX_SCRIPT_FAILED", cause=str(error))
+
+    def _begin(self, key: Key, mrn: str, chosen: Selected) -> None:
+        """Have the case of a consignment that was accepted played, once."""
+        if not mrn or key in self._played:
+            return
+        self._played[key] = None
+        _forget(self._played)
+
+        async def play() -> None:
+            try:
+                await self._script.play(chosen, mrn)
+            except Exception as error:
+                # Whatever it is, the account is not to blame, and its report says so.
+                log.warning("SANDBOX_SCRIPT_FAILED", cause=str(error))
+                self._record(Event("failed", key[0], self._clock(), mrn=mrn, detail=str(error)))
+
+        task = asyncio.get_running_loop().create_task(play(), name=f"case {chosen.case.name}")
+        self._scripts.add(task)
+        task.add_done_callback(self._scripts.discard)
+
+
+def _forget(store: dict[Key, Any]) -> None:
+    """Forget the oldest reference where there are too many."""
+    if len(store) > STARTED_MAX:
+        del store[next(iter(store))]
+
+
+async def _abort(context: Any, refusal: Refusal) -> NoReturn:
+    status = refusal.status()
+    await context.abort(refusal.code, status.message, ((STATUS_KEY, status.SerializeToString()),))
+    raise AssertionError("abort raises")
+
+
+def serve_on(
+    proxy: Proxy, authority: LocalCA, host: str, port: int, names: Sequence[str] = ()
+) -> tuple[grpc.aio.Server, int]:
+    """Return the server of a proxy, not started yet, and its port; `names` are further names of this machine in its certificate.
+
+    Raise RuntimeError for a port that cannot be used.
+    """
+    party = authority.issue(Role.SERVICE, "sandbox", server_hosts("sandbox", names))
+    options = [
+        ("grpc.max_receive_message_length", 2 * MESSAGE_BYTES_MAX),
+        ("grpc.max_send_message_length", 2 * MESSAGE_BYTES_MAX),
+        ("grpc.so_reuseport", 0),
+    ]
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=CALLS_MAX)
+    server.add_generic_rpc_handlers((proxy,))
+    return server, server.add_secure_port(
+        f"[{host}]:{port}" if ":" in host else f"{host}:{port}", server_credentials(party)
+    )

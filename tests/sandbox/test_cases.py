@@ -1,0 +1,89 @@
+"""The table of cases: what a reference selects, and that the table is whole."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from libs.client.plain import enum_names
+from libs.sandbox.cases import AFTER, CASES, DELAY_SECONDS_MAX, NOT_COVERED, Act, CallFailure, selected
+from libs.sandbox.environment import RULES
+from libs.sandbox.script import Script
+from luxor.clearance.v1 import clearance_pb2 as pb
+from tools import case_table
+
+HELD_BY_RISK = {"HOLD", "HOLDFREE", "REVERSE"}
+
+
+@pytest.mark.parametrize(
+    ("reference", "case", "delay"),
+    [
+        ("HOLD-1", "HOLD", 0),
+        ("HOLD.0-1", "HOLD", 0),
+        ("HOLD.30-1", "HOLD", 30),
+        (f"HOLD.{DELAY_SECONDS_MAX}-1", "HOLD", DELAY_SECONDS_MAX),
+        ("HOLDFREE-HOLD-1", "HOLDFREE", 0),
+    ],
+)
+def test_a_reference_selects_a_case_and_a_delay(reference: str, case: str, delay: int) -> None:
+    found = selected(reference)
+    assert found is not None
+    assert (found.case.name, found.delay_seconds) == (case, delay)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        "HOLD",
+        "HOLD-",
+        "hold-1",
+        "HOLD1-1",
+        "XHOLD-1",
+        " HOLD-1",
+        "HOLD.-1",
+        "HOLD.1000-1",
+        "HOLD.3٣-1",
+        "SHOP-2026-1",
+    ],
+)
+def test_other_references_select_none(reference: str) -> None:
+    assert selected(reference) is None
+
+
+def test_each_notice_of_a_filer_is_in_a_case_or_has_a_reason_why_not() -> None:
+    kinds = {name.removeprefix("NOTICE_KIND_") for name in enum_names(pb.NoticeKind.DESCRIPTOR)} - {"UNSPECIFIED"}
+    covered = {kind for case in CASES.values() for kind in case.notices}
+    assert covered | set(NOT_COVERED) == kinds
+    assert not covered & set(NOT_COVERED)
+
+
+def test_each_case_can_be_played_and_its_ends_are_states() -> None:
+    states = {name.removeprefix("STATE_") for name in enum_names(pb.State.DESCRIPTOR)}
+    for case in CASES.values():
+        assert case.state in states
+        assert len(case.name) <= 8, "a reference has 22 characters"
+        assert case.act in (Act.NONE, Act.RETRY) or AFTER[case.act] in case.notices
+        assert (case.act is Act.RETRY) == (case.failure is not None)
+        for step in case.steps:
+            assert callable(getattr(Script, step.action))
+
+
+def test_each_fault_and_each_act_has_a_case() -> None:
+    assert [case.failure for case in CASES.values() if case.failure] == list(CallFailure)
+    assert {case.act for case in CASES.values()} == set(Act)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("form", ["{}-1", "{}.30-1"])
+def test_risk_holds_the_cases_that_say_so_and_no_others(name: str, form: str) -> None:
+    (rule,) = yaml.safe_load(RULES.read_text("utf-8"))["rules"]
+    pattern = re.search(r'matches\("(.*)"\)', rule["condition"])
+    assert pattern is not None
+    assert bool(re.search(pattern[1], form.format(name))) == (name in HELD_BY_RISK)
+
+
+def test_the_page_is_current() -> None:
+    assert case_table.PAGE.read_text("utf-8") == case_table.page(), f"run {case_table.COMMAND}"

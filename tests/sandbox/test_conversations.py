@@ -1,0 +1,135 @@
+"""What the report of an account says is right and wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from libs.sandbox.cases import CASES
+from libs.sandbox.conversations import REFUSED, Conversation, Event, Log, conversations
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND, MESSAGE_FUNCTION_INVALIDATE
+
+ACCOUNT = "filer/acme"
+MRN = "26DE32329000033OR6"
+
+
+def filed(
+    reference: str, at: float = 1.0, *, mrn: str = MRN, failure: str = "", request_id: str = "r", digest: str = "d",
+    house: str = "H1", function: int = 1, retry_at: float = 0.0, account: str = ACCOUNT, code: str = "OK",
+) -> Event:  # fmt: skip
+    return Event(
+        "filed", account, at, reference=reference, mrn=mrn, code=code, request_id=request_id, digest=digest, house=house,
+        function=function, failure=failure, retry_at=retry_at,
+    )  # fmt: skip
+
+
+def noticed(*kinds: str, mrn: str = MRN, start: float = 10.0) -> list[Event]:
+    return [Event("noticed", ACCOUNT, start + place, mrn=mrn, detail=kind) for place, kind in enumerate(kinds)]
+
+
+def judged(events: Sequence[Event], case: str) -> Conversation:
+    found = conversations(events, ACCOUNT)[case]
+    assert found is not None
+    return found
+
+
+def wrong(events: Sequence[Event], case: str) -> list[str]:
+    return [each.rule for each in judged(events, case).checks if not each.passed]
+
+
+def released(case: str = "RELEASE") -> list[Event]:
+    return noticed(*CASES[case].notices)
+
+
+def test_a_conversation_as_the_case_says_is_right() -> None:
+    events = [filed("RELEASE-1"), *released(), *released()]
+    assert judged(events, "RELEASE").passed, "notices may be read twice"
+
+
+def test_cases_that_were_not_begun_are_not_judged_and_other_accounts_do_not_count() -> None:
+    found = conversations([filed("HOLD-1", account="filer/shop"), filed("SHOP-1"), *noticed("HELD")], ACCOUNT)
+    assert set(found) == set(CASES)
+    assert set(found.values()) == {None}
+
+
+def test_a_refused_consignment_and_notices_that_were_not_read_are_wrong() -> None:
+    assert wrong([filed("HOLD-1", mrn="", code=REFUSED)], "HOLD") == [
+        "The consignment is accepted",
+        "The notices HELD are read",
+    ]
+    assert wrong([filed("RELEASE-1"), *noticed("DECIDED")], "RELEASE") == ["The notices DECIDED, RELEASED are read"]
+
+
+def test_the_newest_reference_of_a_case_counts() -> None:
+    events = [filed("HOLD-1", mrn="", code=REFUSED), filed("HOLD-2", 2.0), *noticed("HELD")]
+    assert judged(events, "HOLD").reference == "HOLD-2"
+    assert judged(events, "HOLD").passed
+
+
+SAME = "The same call is sent again, with the same request_id and content"
+ONCE = "The goods are not filed under a second reference"
+LATER = "It is sent again after the time in RetryInfo"
+
+
+@pytest.mark.parametrize(
+    ("retries", "expected"),
+    [
+        ([filed("LOST-1", 2.0)], []),
+        ([filed("LOST-1", 2.0), filed("LOST-1", 3.0, request_id="other")], []),
+        ([], [SAME]),
+        ([filed("LOST-1", 2.0, request_id="other")], [SAME]),
+        ([filed("LOST-1", 2.0, digest="other")], [SAME]),
+        ([filed("LOST-1", 2.0), filed("SHOP-9", 3.0)], [ONCE]),
+        ([filed("LOST-1", 2.0), filed("SHOP-9", 3.0, house="H2")], []),
+        ([filed("LOST-1", 2.0), filed("SHOP-9", 3.0, mrn="")], []),
+        ([filed("LOST-1", 2.0), filed("SHOP-9", 3.0, account="filer/shop")], []),
+    ],
+)
+def test_after_a_lost_answer_the_same_call_is_sent_again_and_nothing_is_filed_twice(
+    retries: list[Event], expected: list[str]
+) -> None:
+    events = [filed("LOST-1", failure="LOST", code="UNAVAILABLE"), *retries, *released("LOST")]
+    assert wrong(events, "LOST") == expected
+
+
+def test_a_case_whose_fault_did_not_happen_is_not_passed() -> None:
+    assert wrong([filed("DOWN-1"), *released("DOWN")], "DOWN") == ["The call fails once"]
+
+
+@pytest.mark.parametrize(("at", "expected"), [(4.9, [LATER]), (5.0, [])])
+def test_a_call_is_not_sent_again_before_the_time_in_retry_info(at: float, expected: list[str]) -> None:
+    busy = filed("BUSY-1", mrn="", failure="BUSY", code="RESOURCE_EXHAUSTED", retry_at=5.0)
+    assert wrong([busy, filed("BUSY-1", at), *released("BUSY")], "BUSY") == expected
+
+
+@pytest.mark.parametrize(
+    ("case", "event", "rule"),
+    [
+        ("DOCS", Event("answered", ACCOUNT, 3.0, mrn=MRN), "The request is answered"),
+        ("REMIND", Event("answered", ACCOUNT, 3.0, mrn=MRN), "The request is answered"),
+        ("AMEND", filed("OTHER-1", 3.0, function=MESSAGE_FUNCTION_AMEND), "The declaration is amended"),
+        ("TOOLATE", filed("TOOLATE-1", 3.0, function=MESSAGE_FUNCTION_AMEND), "The declaration is amended"),
+        ("WITHDRAW", filed("WITHDRAW-1", 3.0, function=MESSAGE_FUNCTION_INVALIDATE), "The declaration is invalidated"),
+    ],
+)
+def test_what_the_client_must_do_is_looked_for(case: str, event: Event, rule: str) -> None:
+    events = [filed(f"{case}-1"), *released(case)]
+    assert wrong(events, case) == [rule]
+    assert wrong([*events, event], case) == []
+
+
+def test_a_failure_of_the_sandbox_is_named_as_such() -> None:
+    events = [filed("HOLD-1"), *noticed("HELD"), Event("failed", ACCOUNT, 3.0, mrn=MRN, detail="step arrive: why")]
+    assert wrong(events, "HOLD") == ["The sandbox plays its part"]
+
+
+def test_events_are_read_as_they_were_written_and_a_half_line_is_left_out(tmp_path: Path) -> None:
+    log = Log(tmp_path / "events.jsonl")
+    events = [filed("HOLD-1"), *noticed("HELD")]
+    for event in events:
+        log.append(event)
+    with log.path.open("ab") as file:
+        file.write(b'{"kind":"no')
+    assert list(log.read()) == events

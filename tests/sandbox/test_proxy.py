@@ -1,0 +1,392 @@
+"""The door of the sandbox, with real sockets and TLS: failures, recordings, and who does not come in.
+
+Behind it is a service that takes every call, so whatever is refused here was refused by the door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from libs.client.client import Client
+from libs.client.filing.packing import PackedClient
+from libs.sandbox.cases import Selected
+from libs.sandbox.conversations import Event
+from libs.sandbox.environment import DEPLOYMENT
+from libs.sandbox.proxy import STARTED_MAX, Proxy, serve_on
+from libs.sandbox.script import Script, ScriptFailed
+from libs.server.errors import STATUS_KEY, Refusal, reason_of, retry_after
+from libs.server.transport.revocation_lists import revoke
+from libs.server.transport.tls import LocalCA, certificate_of, server_credentials
+from luxor.clearance.v1 import clearance_pb2
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.ingestion.v1 import ingestion_pb2
+
+SUBMIT = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
+PROTOS = Path(__file__).resolve().parents[2] / "protos"
+START = 1_000_000.0
+
+
+def every_rpc() -> list[str]:
+    """Return all RPCs of the contracts."""
+    found = []
+    for path in sorted(PROTOS.rglob("*.proto")):
+        name = ".".join(path.relative_to(PROTOS).with_suffix("").parts)
+        for service in importlib.import_module(f"{name}_pb2").DESCRIPTOR.services_by_name.values():
+            found += [f"/{service.full_name}/{method.name}" for method in service.methods]
+    return found
+
+
+class Behind(grpc.GenericRpcHandler):
+    """Takes every call: accepts what is filed, and answers nothing else."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, bytes]] = []
+        self.callers: list[str] = []
+        self.answer = b""
+        self.refusal: Refusal | None = None
+
+    def service(self, handler_call_details: Any) -> Any:
+        async def serve(raw: bytes, context: Any) -> bytes:
+            self.calls.append((handler_call_details.method, raw))
+            self.callers.append(context.auth_context()["peer_spiffe_id"][0].decode())
+            if self.refusal is not None:
+                status = self.refusal.status()
+                await context.abort(self.refusal.code, status.message, ((STATUS_KEY, status.SerializeToString()),))
+            if handler_call_details.method == SUBMIT:
+                rows = ingestion_pb2.SubmitConsignmentsRequest.FromString(raw).consignments
+                answer = ingestion_pb2.SubmitConsignmentsResponse()
+                for row in rows:
+                    if row.nature == 0:
+                        answer.results.add(
+                            status=ingestion_pb2.SUBMISSION_STATUS_ACCEPTED
+                        ).receipt.mrn = f"MRN-{row.local_reference}"
+                    else:
+                        answer.results.add(status=ingestion_pb2.SUBMISSION_STATUS_REFUSED)
+                return answer.SerializeToString()
+            return self.answer
+
+        return grpc.unary_unary_rpc_method_handler(serve)
+
+
+class Played(Script):
+    """Remembers what it is to play."""
+
+    def __init__(self) -> None:
+        self.played: list[tuple[str, int, str]] = []
+        self.opened: list[tuple[list[str], str]] = []
+        self.fails = ""
+
+    async def play(self, selected: Selected, mrn: str) -> None:
+        self.played.append((selected.case.name, selected.delay_seconds, mrn))
+        if self.fails:
+            raise ScriptFailed(self.fails)
+
+    async def open_accounts(self, declarants: Sequence[str], filer: str) -> None:
+        self.opened.append((list(declarants), filer))
+
+    async def close(self) -> None:
+        pass
+
+
+class Door:
+    """A proxy that serves, with what is behind and beside it."""
+
+    def __init__(self, authority: LocalCA) -> None:
+        self.authority = authority
+        self.behind = Behind()
+        self.script = Played()
+        self.events: list[Event] = []
+        self.now = START
+        self.slept: list[float] = []
+        self.port = 0
+        self.closing: list[Any] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    def channel(self, role: str = "filer", ident: str = "acme", authority: LocalCA | None = None) -> grpc.aio.Channel:
+        """Open a channel that repeats nothing by itself."""
+        party = (authority or self.authority).issue(role, ident)
+        opened = grpc.aio.secure_channel(
+            f"127.0.0.1:{self.port}", party.load().channel_credentials(), options=[("grpc.enable_retries", 0)]
+        )
+        self.closing.append(opened)
+        return opened
+
+    async def call(self, method: str, raw: bytes = b"", timeout: float = 20.0, **caller: Any) -> bytes:
+        return bytes(await self.channel(**caller).unary_unary(method)(raw, timeout=timeout))
+
+    async def file(
+        self, *references: str, request_id: str = "r", **elements: Any
+    ) -> ingestion_pb2.SubmitConsignmentsResponse:
+        rows = [Consignment(local_reference=each, **elements) for each in references]
+        request = ingestion_pb2.SubmitConsignmentsRequest(request_id=request_id, consignments=rows)
+        return ingestion_pb2.SubmitConsignmentsResponse.FromString(await self.call(SUBMIT, request.SerializeToString()))
+
+    async def refused(self, *references: str, **elements: Any) -> str:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await self.file(*references, **elements)
+        return reason_of(raised.value)
+
+
+@asynccontextmanager
+async def opened(tmp_path: Path) -> AsyncIterator[Door]:
+    door = Door(LocalCA(tmp_path / "tls", DEPLOYMENT))
+    inner = grpc.aio.server()
+    inner.add_generic_rpc_handlers((door.behind,))
+    party = door.authority.issue("service", "ingestion", ["localhost", "127.0.0.1"])
+    port = inner.add_secure_port("127.0.0.1:0", server_credentials(party))
+    await inner.start()
+    services = ("ingestion", "risk", "revenue", "clearance", "statistics", "feed", "trace", "jobs")
+    proxy = Proxy(
+        dict.fromkeys(services, f"127.0.0.1:{port}"), door.authority, door.script, door.events.append,
+        sleep=door.sleep, clock=door.clock,
+    )  # fmt: skip
+    server, door.port = serve_on(proxy, door.authority, "127.0.0.1", 0)
+    await server.start()
+    try:
+        yield door
+    finally:
+        for each in door.closing:
+            await each.close()
+        await server.stop(0)
+        await proxy.close()
+        await inner.stop(0)
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    async with opened(tmp_path) as found:
+        yield found
+
+
+async def test_a_filing_is_forwarded_under_the_account_and_its_case_is_played_once(door: Door) -> None:
+    for _ in range(2):
+        answer = await door.file("HOLD.30-1", "SHOP-1")
+        assert [each.receipt.mrn for each in answer.results] == ["MRN-HOLD.30-1", "MRN-SHOP-1"]
+    assert door.script.played == [("HOLD", 30, "MRN-HOLD.30-1")]
+    assert set(door.behind.callers) == {f"spiffe://{DEPLOYMENT}/filer/acme"}
+    assert [(each.reference, each.mrn, each.code) for each in door.events[:2]] == [
+        ("HOLD.30-1", "MRN-HOLD.30-1", "OK"), ("SHOP-1", "MRN-SHOP-1", "OK"),
+    ]  # fmt: skip
+
+
+async def test_the_same_reference_of_another_account_is_another_case(door: Door) -> None:
+    await door.file("HOLD-1")
+    request = ingestion_pb2.SubmitConsignmentsRequest(
+        request_id="r", consignments=[Consignment(local_reference="HOLD-1")]
+    )
+    await door.call(SUBMIT, request.SerializeToString(), ident="shop")
+    assert [each.account for each in door.events] == ["filer/acme", "filer/shop"]
+    assert len(door.script.played) == 2
+
+
+async def test_refused_consignments_and_changes_start_no_case(door: Door) -> None:
+    await door.file("HOLD-1", nature=1)
+    await door.file("HOLD-2", function=2)
+    await door.file("DOWN-3", function=3)
+    assert door.script.played == []
+    assert [each.code for each in door.events] == ["REFUSED", "OK", "OK"]
+    await door.file("HOLD-1")
+    assert door.script.played == [("HOLD", 0, "MRN-HOLD-1")]
+
+
+async def test_accounts_are_opened_for_the_declarants_of_cases_that_are_not_about_debts(door: Door) -> None:
+    await door.file("HOLD-1", "DEBT-1", "SHOP-1")
+    assert door.script.opened == [(["acme"], "acme")]
+    await door.file("DEBT-2", "SHOP-2")
+    assert len(door.script.opened) == 1
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"), [("DOWN", "SHUTTING_DOWN"), ("FAIL", "INTERNAL"), ("SLOW", "DEADLINE_EXCEEDED")]
+)
+async def test_a_fault_refuses_the_first_call_files_nothing_and_then_passes(door: Door, case: str, reason: str) -> None:
+    assert await door.refused(f"{case}-1") == reason
+    assert door.behind.calls == []
+    await door.file(f"{case}-1")
+    assert len(door.behind.calls) == 1
+    assert [each.failure for each in door.events] == [case, ""]
+    assert bool(door.slept) == (case == "SLOW")
+
+
+async def test_a_call_without_an_answer_ends_with_its_own_deadline(door: Door) -> None:
+    async def wait(seconds: float) -> None:
+        door.slept.append(seconds)
+        await asyncio.Event().wait()
+
+    door.sleep = wait  # type: ignore[method-assign]
+    request = ingestion_pb2.SubmitConsignmentsRequest(
+        request_id="r", consignments=[Consignment(local_reference="SLOW-1")]
+    )
+    async with opened_with(door) as port:
+        door.port = port
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await door.call(SUBMIT, request.SerializeToString(), timeout=0.3)
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert reason_of(raised.value) == ""
+    assert door.behind.calls == []
+
+
+@asynccontextmanager
+async def opened_with(door: Door) -> AsyncIterator[int]:
+    """Serve a second door that waits as the first one says now."""
+    proxy = Proxy({}, door.authority, door.script, door.events.append, sleep=door.sleep, clock=door.clock)
+    server, port = serve_on(proxy, door.authority, "127.0.0.1", 0)
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(0)
+        await proxy.close()
+
+
+async def test_a_busy_sandbox_refuses_until_the_time_in_retry_info_and_not_after_it(door: Door) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await door.file("BUSY.5-1")
+    assert (reason_of(raised.value), retry_after(raised.value)) == ("OVERLOADED", 5.0)
+    door.now = START + 4.9
+    assert await door.refused("BUSY.5-1") == "OVERLOADED"
+    assert door.behind.calls == []
+    door.now = START + 5.0
+    await door.file("BUSY.5-1")
+    assert [(each.failure, each.retry_at) for each in door.events] == [
+        ("BUSY", START + 5),
+        ("BUSY", START + 5),
+        ("", 0.0),
+    ]
+
+
+async def test_a_lost_answer_is_lost_after_the_filing(door: Door) -> None:
+    assert await door.refused("LOST-1") == "SHUTTING_DOWN"
+    assert len(door.behind.calls) == 1
+    assert door.script.played == [("LOST", 0, "MRN-LOST-1")]
+    assert (await door.file("LOST-1")).results[0].receipt.mrn == "MRN-LOST-1"
+    assert len(door.script.played) == 1
+    assert [(each.failure, each.mrn) for each in door.events] == [("LOST", "MRN-LOST-1"), ("", "MRN-LOST-1")]
+
+
+async def test_a_call_has_one_fault_at_a_time(door: Door) -> None:
+    assert await door.refused("DOWN-1", "FAIL-1") == "SHUTTING_DOWN"
+    assert await door.refused("DOWN-1", "FAIL-1") == "INTERNAL"
+    await door.file("DOWN-1", "FAIL-1")
+
+
+async def test_columns_select_cases_as_messages_do(door: Door) -> None:
+    async with Client({"ingestion": f"127.0.0.1:{door.port}"}, door.authority.issue("filer", "acme")) as client:
+        answer = ingestion_pb2.SubmitConsignmentColumnsResponse()
+        answer.results.add().receipt.mrn = "M1"
+        answer.results.add().receipt.mrn = "M2"
+        door.behind.answer = answer.SerializeToString()
+        rows = [Consignment(local_reference="SHOP-1"), Consignment(local_reference="HOLD-1")]
+        rows[1].house_document.number = "H1"
+        await PackedClient(client).submit(rows)
+    assert door.script.played == [("HOLD", 0, "M2")]
+    assert [(each.reference, each.house, each.mrn) for each in door.events] == [
+        ("SHOP-1", "", "M1"),
+        ("HOLD-1", "H1", "M2"),
+    ]
+
+
+@pytest.mark.parametrize("method", [SUBMIT, SUBMIT.replace("Consignments", "ConsignmentColumns")])
+@pytest.mark.parametrize("raw", [b"\xff", b"", b"\x12\x02\x08\x05", b"\x12\x04\x08\x05\x82\x01"])
+async def test_filings_that_cannot_be_read_are_the_service_s_to_refuse(door: Door, method: str, raw: bytes) -> None:
+    door.behind.refusal = Refusal("BATCH_EMPTY", count_max=1000)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await door.call(method, raw)
+    assert reason_of(raised.value) == "BATCH_EMPTY"
+    assert door.behind.calls == [(method, raw)]
+
+
+async def test_notices_and_answers_to_controls_are_recorded(door: Door) -> None:
+    page = clearance_pb2.PullNoticesResponse()
+    page.notices.add(mrn="M1", kind=clearance_pb2.NOTICE_KIND_HELD).time.FromSeconds(7)
+    door.behind.answer = page.SerializeToString()
+    await door.call("/luxor.clearance.v1.ClearanceService/PullNotices")
+    assert door.events == [Event("noticed", "filer/acme", 7.0, mrn="M1", detail="HELD")]
+
+
+async def test_a_script_that_fails_is_recorded(door: Door) -> None:
+    door.script.fails = "step arrive: why"
+    await door.file("HOLD-1")
+    await asyncio.sleep(0)
+    assert ("failed", "MRN-HOLD-1", "step arrive: why") in [(each.kind, each.mrn, each.detail) for each in door.events]
+
+
+async def test_references_are_forgotten_in_the_end(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert STARTED_MAX == 100_000
+    monkeypatch.setattr("libs.sandbox.proxy.STARTED_MAX", 1)
+    await door.refused("DOWN-1")
+    await door.file("DOWN-1")
+    await door.refused("DOWN-2")
+    assert await door.refused("DOWN-1") == "SHUTTING_DOWN"
+
+
+async def test_too_many_cases_at_one_time_are_refused_before_they_are_filed(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("libs.sandbox.proxy.SCRIPTS_MAX", 2)
+    await door.file("HOLD-1", "HOLD-2")
+    assert await door.refused("HOLD-3", "HOLD-4", "HOLD-5") == "OVERLOADED"
+    assert len(door.behind.calls) == 1
+
+
+async def test_no_rpc_is_open_to_a_certificate_of_another_deployment(door: Door, tmp_path: Path) -> None:
+    # The same authority, so that the handshake succeeds and the name alone decides.
+    real = LocalCA(tmp_path / "other", "luxor")
+    real.directory.mkdir()
+    for name in ("ca.crt", "ca.key"):
+        (real.directory / name).write_bytes((door.authority.directory / name).read_bytes())
+    channel = door.channel(authority=real)
+    for method in every_rpc():
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await channel.unary_unary(method)(b"", timeout=20)
+        assert reason_of(raised.value) == "IDENTITY_FOREIGN", method
+    assert door.behind.calls == []
+
+
+async def test_no_rpc_is_open_to_a_certificate_of_another_authority(door: Door, tmp_path: Path) -> None:
+    channel = door.channel(authority=LocalCA(tmp_path / "other", DEPLOYMENT))
+    for method in (SUBMIT, "/luxor.clearance.v1.ClearanceService/PullNotices"):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await channel.unary_unary(method)(b"", timeout=20)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert door.behind.calls == []
+
+
+@pytest.mark.parametrize("role", ["officer", "analyst", "agency", "gateway", "operator", "treasury", "service"])
+async def test_no_rpc_is_open_to_the_roles_that_the_sandbox_plays_itself(door: Door, role: str) -> None:
+    channel = door.channel(role=role)
+    for method in every_rpc():
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await channel.unary_unary(method)(b"", timeout=20)
+        assert reason_of(raised.value) == "ROLE_NOT_ALLOWED", method
+    assert door.behind.calls == []
+
+
+async def test_a_revoked_certificate_does_not_come_in(door: Door) -> None:
+    channel = door.channel()
+    await channel.unary_unary("/luxor.risk.v1.RiskService/CheckGoods")(b"", timeout=20)
+    serial = certificate_of(door.authority.issue("filer", "acme").directory / "tls.crt").serial_number
+    revoke(door.authority, [serial])
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await channel.unary_unary("/luxor.risk.v1.RiskService/CheckGoods")(b"", timeout=20)
+    assert reason_of(raised.value) == "CERTIFICATE_REVOKED"
+
+
+@pytest.mark.parametrize("method", ["/luxor.weather.v1.Sun/Shine", "/other.ingestion.v1.X/Y"])
+async def test_what_no_service_has_is_unknown(door: Door, method: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await door.call(method)
+    assert reason_of(raised.value) == "METHOD_UNKNOWN"

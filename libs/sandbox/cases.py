@@ -114,7 +114,10 @@ def _requested(name: str, form: str, meaning: str, result: str = "conform") -> C
 
 _ALL: Final = (
     Case("RELEASE", "Risk finds nothing; the goods arrive and are released.", _DECIDED_RELEASED, "RELEASED", _RELEASED),
-    Case("HOLD", "Risk holds the goods, and no officer decides.", ("HELD",), "HELD"),
+    Case("AUDIT", "As RELEASE, in the blue lane: an audit follows later.", _DECIDED_RELEASED, "RELEASED", _RELEASED),
+    Case("HOLD", "Risk holds the goods (red lane, reason `SANDBOX_HOLD`), and no officer decides.", ("HELD",), "HELD"),
+    Case("YELLOW", "Risk holds the goods for a check of documents (yellow lane), and no officer decides.", ("HELD",), "HELD"),
+    Case("HIDDEN", "Risk holds the goods for a confidential reason: the filer reads `CUSTOMS_CHECK`.", ("HELD",), "HELD"),
     Case(
         "HOLDFREE", "Risk holds the goods; they arrive, and an officer releases them.",
         ("HELD", "ARRIVED", "RELEASED"), "RELEASED", (_SETTLE, _ARRIVE, _step("release_goods")),

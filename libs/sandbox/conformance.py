@@ -22,6 +22,8 @@ from luxor.ingestion.v1 import ingestion_pb2
 
 CASE_SECONDS: Final = 60.0
 """How long the notices of a case may take."""
+ANSWER_SECONDS: Final = 20.0
+"""Deadline of the other calls that fail."""
 SLOW_SECONDS: Final = 2.0
 """Deadline of the call that gets no answer."""
 _SUBMIT: Final = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
@@ -135,7 +137,7 @@ async def _meet_failure(
         )
         request = ingestion_pb2.SubmitConsignmentsRequest(request_id=request_id, consignments=[each.message])
         try:
-            await method(request, timeout=SLOW_SECONDS if failure is CallFailure.SLOW else client_seconds())
+            await method(request, timeout=SLOW_SECONDS if failure is CallFailure.SLOW else ANSWER_SECONDS)
             found, wait = "an answer", None
         except grpc.aio.AioRpcError as raised:
             error = await from_rpc(raised)
@@ -145,11 +147,6 @@ async def _meet_failure(
     if failure is CallFailure.BUSY and not wait:
         each.errors.append("first call: expected RetryInfo, found none")
     await asyncio.sleep(wait or 0.0)
-
-
-def client_seconds() -> float:
-    """Return the deadline of calls that are to be answered."""
-    return 20.0
 
 
 async def _follow(client: Client, cursor: str, by_mrn: Mapping[str, Conversation]) -> None:

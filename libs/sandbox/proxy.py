@@ -18,7 +18,7 @@ from libs.sandbox.conversations import OK, REFUSED, Event
 from libs.sandbox.script import Script, ScriptFailed, Sleep
 from libs.server import identity
 from libs.server.admission.receiving import REQUEST_ID_KEY
-from libs.server.errors import STATUS_KEY, Refusal
+from libs.server.errors import STATUS_KEY, Refusal, refusal_of
 from libs.server.identity import Identity, Role
 from libs.server.transport.channel import MESSAGE_BYTES_MAX, LuxorChannel, channel
 from libs.server.transport.revocations import Revocations
@@ -65,7 +65,7 @@ class Proxy(grpc.GenericRpcHandler):
         self._authority = authority
         self._revocations = Revocations(authority.directory)
         self._script = script
-        self._record = record
+        self._write = record
         self._sleep = sleep
         self._clock = clock
         self._channels: dict[tuple[Identity, str], LuxorChannel] = {}
@@ -83,7 +83,12 @@ class Proxy(grpc.GenericRpcHandler):
                 if method == _HEALTH:
                     return _SERVING
                 return await self._serve(method, raw, context)
-            except Refusal as refusal:
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                refusal = refusal_of(error)
+                if refusal.reason == "INTERNAL" and not isinstance(error, Refusal):
+                    log.error("INTERNAL", error, method=method, **refusal.facts)
                 await _abort(context, refusal)
 
         return grpc.unary_unary_rpc_method_handler(cast(Any, serve))
@@ -110,6 +115,13 @@ class Proxy(grpc.GenericRpcHandler):
         answer = await self._forward(method, raw, caller, context)
         self._note(method, raw, answer, str(caller))
         return answer
+
+    def _record(self, event: Event) -> None:
+        """Record an event; a call that a service has answered does not fail because the file cannot be written."""
+        try:
+            self._write(event)
+        except OSError as error:
+            log.error("SANDBOX_NOT_RECORDED", error, account=event.account)
 
     async def _forward(self, method: str, raw: bytes, caller: Identity, context: Any) -> bytes:
         """Call the service as the account does; its error is the error of this call."""

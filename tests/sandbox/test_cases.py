@@ -14,7 +14,8 @@ from libs.sandbox.script import Script
 from luxor.clearance.v1 import clearance_pb2 as pb
 from tools import case_table
 
-HELD_BY_RISK = {"HOLD", "HOLDFREE", "REVERSE"}
+LANES = {"HOLD": "red", "HOLDFREE": "red", "REVERSE": "red", "HIDDEN": "red", "YELLOW": "yellow", "AUDIT": "blue"}
+"""What risk advises; of all other cases nothing."""
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,14 @@ def test_each_fault_and_each_act_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("form", ["{}-1", "{}.30-1"])
-def test_risk_holds_the_cases_that_say_so_and_no_others(name: str, form: str) -> None:
-    (rule,) = yaml.safe_load(RULES.read_text("utf-8"))["rules"]
-    pattern = re.search(r'matches\("(.*)"\)', rule["condition"])
-    assert pattern is not None
-    assert bool(re.search(pattern[1], form.format(name))) == (name in HELD_BY_RISK)
+def test_risk_advises_what_the_cases_say_and_nothing_on_others(name: str, form: str) -> None:
+    lanes = []
+    for rule in yaml.safe_load(RULES.read_text("utf-8"))["rules"]:
+        pattern = re.search(r'matches\("(.*)"\)', rule["condition"])
+        assert pattern is not None
+        if re.search(pattern[1], form.format(name)):
+            lanes.append(rule["lane"])
+    assert lanes == ([LANES[name]] if name in LANES else [])
 
 
 def test_the_page_is_current() -> None:

@@ -107,6 +107,8 @@ class Door:
         self.now = START
         self.slept: list[float] = []
         self.port = 0
+        self.inner = ""
+        """Address of what is behind it."""
         self.closing: list[Any] = []
 
     def clock(self) -> float:
@@ -148,6 +150,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Door]:
     party = door.authority.issue("service", "ingestion", ["localhost", "127.0.0.1"])
     port = inner.add_secure_port("127.0.0.1:0", server_credentials(party))
     await inner.start()
+    door.inner = f"127.0.0.1:{port}"
     services = ("ingestion", "risk", "revenue", "clearance", "statistics", "feed", "trace", "jobs")
     proxy = Proxy(
         dict.fromkeys(services, f"127.0.0.1:{port}"), door.authority, door.script, door.events.append,
@@ -322,6 +325,33 @@ async def test_a_script_that_fails_is_recorded(door: Door) -> None:
     await door.file("HOLD-1")
     await asyncio.sleep(0)
     assert ("failed", "MRN-HOLD-1", "step arrive: why") in [(each.kind, each.mrn, each.detail) for each in door.events]
+
+
+async def test_what_cannot_be_recorded_fails_no_call(door: Door) -> None:
+    class Full(list[Event]):
+        def append(self, event: Event) -> None:
+            raise OSError(28, "No space left on device")
+
+    proxy = Proxy({"ingestion": door.inner}, door.authority, door.script, Full().append, clock=door.clock)
+    server, port = serve_on(proxy, door.authority, "127.0.0.1", 0)
+    await server.start()
+    door.port, former = port, door.port
+    try:
+        assert (await door.file("HOLD-1")).results[0].receipt.mrn == "MRN-HOLD-1"
+    finally:
+        door.port = former
+        await server.stop(0)
+        await proxy.close()
+
+
+async def test_an_error_of_the_door_itself_has_a_reason_of_the_catalogue(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(door.script, "open_accounts", fail)
+    assert await door.refused("HOLD-1") == "INTERNAL"
 
 
 async def test_references_are_forgotten_in_the_end(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,4 +69,4 @@ def table(
 
 
 #: Rules that ask history; their cases are in test_history_rules.py.
-BY_HISTORY = {"SPLIT_UNDER_THRESHOLD", "PRICE_IN_LOWEST_HUNDREDTH", "SELLER_NEW_AND_BUSY"}
+BY_HISTORY = {"SPLIT_UNDER_THRESHOLD", "PRICE_IN_LOWEST_HUNDREDTH", "SELLER_NEW_AND_BUSY", "CODE_UNLIKELY"}

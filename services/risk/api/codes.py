@@ -43,6 +43,6 @@ def suggest_codes(model: CodeModel, lines: Sequence[pb.DescribedGoods]) -> list[
         )
         if declared == declared:
             answer.declared_probability = round(declared, _DIGITS)
-        answer.warning = warning_of(lines[row].declared_code, declared, bool(answer.suggestions))
+        answer.warning = warning_of(lines[row].declared_code, declared, bool(answer.suggestions), model.unlikely_below)
         answer.path = "declared_code" if answer.warning else ""
     return answers

@@ -17,6 +17,8 @@ from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2
 from services.risk.assessment.lane_selection import BatchChances, Chosen, choose, recommend
 from services.risk.assessment.prior_state import PriorState, ReplicaState
+from services.risk.codes.code_model_file import CodeModel
+from services.risk.codes.declared_codes import declared_codes
 from services.risk.elements.computed import Facts
 from services.risk.elements.history_record import record_of
 from services.risk.elements.stored_inputs import pack_input
@@ -53,7 +55,8 @@ class ActiveVersions:
     match: MatchLevels = LEVELS
     """Lowest scores of matches of names."""
     models: Models = NONE
-    """Champion and challenger; without a champion the columns of the model are unknown."""
+    """Champion and challenger, and the model of codes; without a champion the columns of the model are unknown, without a model of codes the
+    probabilities of codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,8 @@ class BatchFindings:
     facts: Facts
     extra_findings: tuple[ExtraFindings, ...]
     """Findings of goods controls and of screening."""
+    codes: Mapping[str, Ints] = field(default_factory=dict)
+    """What the model of codes says of each item; nothing without an active one."""
 
 
 @dataclass(frozen=True)
@@ -142,17 +147,28 @@ class PendingFindings:
     facts: Facts
     goods: ExtraFindings
     party_matches: PartyMatches
+    codes: CodeModel | None = None
+
+    @property
+    def long(self) -> bool:
+        """Return whether the rest is long work."""
+        return self.party_matches.long or self.codes is not None
 
     def finish(self) -> BatchFindings:
-        """End the screening. Touches nothing but what stands here, so that it may run in a thread."""
-        return BatchFindings(self.facts, (self.goods, self.party_matches.findings()))
+        """End the screening, and compare codes with descriptions. Touches nothing but what stands here, so that it may run in a thread."""
+        extra_findings = (self.goods, self.party_matches.findings())
+        if self.codes is None:
+            return BatchFindings(self.facts, extra_findings)
+        items = self.facts.items
+        codes = declared_codes(self.codes, items.strings("description"), items.strings("commodity_code"))
+        return BatchFindings(self.facts, extra_findings, codes)
 
 
 def begin_findings(active: ActiveVersions, table: Table, purpose: int) -> PendingFindings:
     """Judge the goods of a batch of consignments and begin to screen its parties."""
     facts = Facts(table, active.rules.rates)
     goods = judge_goods(active.controls, table, facts, STAGES[purpose])
-    return PendingFindings(facts, goods, match_parties(active.index, table, active.match))
+    return PendingFindings(facts, goods, match_parties(active.index, table, active.match), active.models.codes)
 
 
 def batch_findings(active: ActiveVersions, table: Table, purpose: int) -> BatchFindings:
@@ -189,6 +205,8 @@ def assess_batch(
             value_awaited=prior_state.value_awaited,
         )
         facts.history = replica_state.history.read(record)
+        if findings.codes:
+            facts.history = facts.history.with_items(findings.codes)
     versions = {"lists": versions_of(active.index), "controls": active.controls.version}
     screened = screened_by(versions["lists"], active.match)
     batch_input = None if content is None else BatchInput(content, table, facts.history, screened)

@@ -70,6 +70,7 @@ def learn(options: argparse.Namespace) -> dict[str, object]:
             top1=accuracy.top1,
             top5=accuracy.top5,
             sharpness=accuracy.sharpness,
+            quantiles=accuracy.quantiles,
         )
     except msgspec.ValidationError as error:
         raise TextFileRefused(f"the name of the model is refused: {error}") from None
@@ -109,7 +110,7 @@ def suggest_by_file(options: argparse.Namespace) -> dict[str, object]:
                     if chance > 0
                 ],
                 "declared": _or_none(chance := float(found.declared[row])),
-                "warning": warning_of(declared, chance, bool(found.probabilities[row].any())),
+                "warning": warning_of(declared, chance, bool(found.probabilities[row].any()), model.unlikely_below),
             }
             for row, description in enumerate(options.descriptions)
         ],

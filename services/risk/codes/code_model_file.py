@@ -17,6 +17,10 @@ from services.risk.files.digest_file import DigestFileRefused, Form
 BYTES_MAX: Final = 6_000_000
 CODES_MAX: Final = 10_000
 FORMAT: Final = "luxor-code-model"
+UNLIKELY_PERCENT: Final = 5
+"""A declared code is unlikely whose probability is below that of all but so many hundredths of the right codes in cross-validation..."""
+UNLIKELY_BELOW_MAX: Final = 0.05
+"""...and below this, since a model that is nearly always right gives all of them high probabilities."""
 PREFIX: Final = "codes:"
 """With which the version of each code model begins, and of no other."""
 _FORM: Final = Form(FORMAT, 1, BYTES_MAX, "train on fewer texts", "luxor learn codes")
@@ -42,6 +46,8 @@ class CodeModelContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Share of declarations whose code was among the five most probable."""
     sharpness: Annotated[float, msgspec.Meta(gt=0, le=1_000)]
     """By which scores become probabilities."""
+    quantiles: Annotated[tuple[Share, ...], msgspec.Meta(min_length=99, max_length=99)]
+    """The 1st to the 99th percentile of the probabilities of right codes, in cross-validation."""
     codes: Annotated[tuple[Annotated[str, msgspec.Meta(pattern="^[0-9]{6}$")], ...], msgspec.Meta(min_length=1)]
     idf: bytes
     offsets: bytes
@@ -56,6 +62,11 @@ class CodeModel:
     content: CodeModelContent
     weights: CodeWeights
     digest: str
+
+    @property
+    def unlikely_below(self) -> float:
+        """Return the probability below which a declared code is unlikely (CODE_UNLIKELY)."""
+        return min(self.content.quantiles[UNLIKELY_PERCENT - 1], UNLIKELY_BELOW_MAX)
 
     @property
     def version(self) -> str:
@@ -78,7 +89,7 @@ def summary_of(model: CodeModel, size: int) -> CodeModelSummary:
     return CodeModelSummary(metrics={**counts, "top1": content.top1, "top5": content.top5}, bytes=size)
 
 
-def write_code_model(weights: CodeWeights, **facts: str | float) -> bytes:
+def write_code_model(weights: CodeWeights, **facts: str | float | tuple[float, ...]) -> bytes:
     """Return a code model file's bytes, the same for the same content. `facts` are the fields of CodeModelContent that are not weights."""
     arrays = {
         "idf": weights.idf.astype("<f4"),
@@ -105,6 +116,8 @@ def read_code_model(data: bytes, where: str) -> CodeModel:
 def _weights_of(content: CodeModelContent) -> CodeWeights:
     """Return the weights, checked. Raises ValueError."""
     codes = list(content.codes)
+    if sorted(content.quantiles) != list(content.quantiles):
+        raise ValueError("content.quantiles do not rise")
     idf, weights = np.frombuffer(content.idf, "<f4"), np.frombuffer(content.weights, "<f4")
     offsets, places = np.frombuffer(content.offsets, "<i8"), np.frombuffer(content.places, "<i4")
     if len(codes) > CODES_MAX or sorted(set(codes)) != codes:

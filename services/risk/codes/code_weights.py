@@ -32,16 +32,21 @@ class CodeWeights:
     """Idf included."""
 
     def scores(self, features: Features) -> Floats:
-        """Return the score of each code for each description, (descriptions, codes); 0 for one without features."""
+        """Return the score of each code for each description, (descriptions, codes); 0 for one without features.
+
+        In memory, the scores of a code are side by side: sums over a heading then are sums of whole rows.
+        """
         owners = owners_of(features)
         starts = self.offsets[features.indices]
         lengths = self.offsets[features.indices + 1] - starts
         ends = np.cumsum(lengths)
-        taken = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
-        cells = np.repeat(owners * len(self.codes), lengths) + self.places[taken]
-        amounts = self.weights[taken] * np.repeat(1 / lengths_of(features, self.idf)[owners], lengths)
-        sums = np.bincount(cells, amounts, features.rows * len(self.codes))
-        return sums.reshape(features.rows, len(self.codes)).astype(np.float32)
+        taken = np.repeat(starts - ends + lengths, lengths)
+        taken += np.arange(len(taken))
+        cells = np.repeat(owners, lengths)
+        cells += self.places[taken].astype(np.int64) * features.rows
+        sums = np.bincount(cells, self.weights[taken], len(self.codes) * features.rows)
+        scores = sums.reshape(len(self.codes), features.rows) / lengths_of(features, self.idf)
+        return scores.astype(np.float32).T
 
 
 def idf_of(features: Features) -> Floats:

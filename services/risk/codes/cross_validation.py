@@ -33,6 +33,8 @@ class Accuracy:
     """`top1` among declarations whose code occurs at least twice; NaN where none does."""
     sharpness: float
     """By which the probabilities of the right codes have the largest product."""
+    quantiles: tuple[float, ...]
+    """The 1st to the 99th percentile of these probabilities; all 0 where no model has a right code."""
 
 
 def cross_validate(texts: TrainingTexts, seed: int = 0, **settings: float) -> Accuracy:
@@ -54,13 +56,16 @@ def cross_validate(texts: TrainingTexts, seed: int = 0, **settings: float) -> Ac
         ranks[judged] = np.where(present, (found > right[:, None]).sum(axis=1), SUGGESTIONS_MAX)
         columns[judged] = np.where(present, places, -1)
         scores[fold] = (found, columns[judged])
+    sharpness = _sharpest(list(scores.values()))
+    chances = np.concatenate([_right_chances(*each, sharpness) for each in scores.values()])
     counts = dict(zip(*np.unique(codes[declared], return_counts=True), strict=True))
     repeated = declared[[counts[code] > 1 for code in codes[declared]]]
     return Accuracy(
         top1=float((ranks[declared] == 0).mean()),
         top5=float((ranks[declared] < SUGGESTIONS_MAX).mean()),
         top1_repeated=float((ranks[repeated] == 0).mean()) if len(repeated) else float("nan"),
-        sharpness=_sharpest(list(scores.values())),
+        sharpness=sharpness,
+        quantiles=tuple(np.percentile(chances if len(chances) else [0.0], np.arange(1, 100)).tolist()),
     )
 
 
@@ -70,9 +75,15 @@ def _sharpest(scores: list[tuple[Floats, np.ndarray]]) -> float:
     def likelihood(sharpness: float) -> float:
         total = 0.0
         for found, columns in scores:
-            rows = np.flatnonzero(columns >= 0)
-            chances = probabilities_of(found[rows], sharpness) if len(rows) else np.ones((0, 1), np.float32)
-            total += float(np.log(np.maximum(chances[np.arange(len(rows)), columns[rows]], 1e-12)).sum())
+            total += float(np.log(np.maximum(_right_chances(found, columns, sharpness), 1e-12)).sum())
         return total
 
     return max(SHARPNESSES, key=likelihood)
+
+
+def _right_chances(scores: Floats, columns: np.ndarray, sharpness: float) -> Floats:
+    """Return the probabilities of the right codes that the model has."""
+    rows = np.flatnonzero(columns >= 0)
+    chances = probabilities_of(scores[rows], sharpness) if len(rows) else np.ones((0, 1), np.float32)
+    right: Floats = chances[np.arange(len(rows)), columns[rows]]
+    return right

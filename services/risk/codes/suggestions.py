@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -19,9 +19,7 @@ HEADING_SHARE: Final = 0.4
 """What the scores of all codes of the same heading add to the score of a code."""
 CHAPTER_SHARE: Final = 0.2
 """The same of the chapter."""
-UNLIKELY_BELOW: Final = 0.005
-"""Below this probability a declared code is unlikely (CODE_UNLIKELY)."""
-ROWS_AT_ONCE: Final = 64
+ROWS_AT_ONCE: Final = 32
 """Descriptions whose scores are computed together: those of more do not fit into the cache of a processor."""
 
 Places = npt.NDArray[np.int64]
@@ -44,13 +42,13 @@ def combined_scores(codes: Sequence[str], scores: Floats) -> Floats:
     """Return the scores with the shares of heading and chapter; `codes` are sorted."""
     headings, heading_starts, heading_codes = _runs(tuple(codes), 4)
     _, chapter_starts, chapter_headings = _runs(headings, 2)
-    heading_sums = np.add.reduceat(scores, heading_starts, axis=1)
-    chapter_sums = np.add.reduceat(heading_sums, chapter_starts, axis=1)
+    heading_sums = np.add.reduceat(scores.T, heading_starts, axis=0)
+    chapter_sums = np.add.reduceat(heading_sums, chapter_starts, axis=0)
     heading_sums *= np.float32(HEADING_SHARE)
-    heading_sums += np.repeat(np.float32(CHAPTER_SHARE) * chapter_sums, chapter_headings, axis=1)
-    sums: Floats = np.repeat(heading_sums, heading_codes, axis=1)
-    sums += scores
-    return sums
+    heading_sums += np.repeat(np.float32(CHAPTER_SHARE) * chapter_sums, chapter_headings, axis=0)
+    sums: Floats = np.repeat(heading_sums, heading_codes, axis=0)
+    sums += scores.T
+    return sums.T
 
 
 @lru_cache(maxsize=16)
@@ -76,40 +74,63 @@ def suggest(
     asked = declared or [""] * features.rows
     count = min(SUGGESTIONS_MAX, len(weights.codes))
     parts = [(np.zeros((0, count), np.int64), np.zeros((0, count), np.float32), np.zeros(0, np.float32))]
+    for rows, chances, is_empty in _chances(weights, sharpness, features):
+        declared_chances = _declared(weights.codes, chances, is_empty, asked[rows])
+        parts.append((*_largest(chances, count), declared_chances))
+    return Suggestions(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def declared_probabilities(
+    weights: CodeWeights, sharpness: float, features: Features, declared: Sequence[str]
+) -> Floats:
+    """Return the probabilities of declared codes alone, as `suggest` does."""
+    parts = [
+        _declared(weights.codes, chances, is_empty, declared[rows])
+        for rows, chances, is_empty in _chances(weights, sharpness, features)
+    ]
+    return np.concatenate([np.zeros(0, np.float32), *parts])
+
+
+def _chances(
+    weights: CodeWeights, sharpness: float, features: Features
+) -> Iterator[tuple[slice, Floats, npt.NDArray[np.bool_]]]:
+    """Yield for some rows at a time the probabilities of all codes, and which descriptions have no features: these have 0."""
     for first in range(0, features.rows, ROWS_AT_ONCE):
         part = features.part(first, min(first + ROWS_AT_ONCE, features.rows))
         chances = probabilities_of(combined_scores(weights.codes, weights.scores(part)), sharpness)
         is_empty = np.diff(part.offsets) == 0
         chances[is_empty] = 0
-        places = np.argpartition(chances, len(weights.codes) - count, axis=1)[:, -count:]
-        found = np.take_along_axis(chances, places, axis=1)
-        order = np.argsort(-found, axis=1, kind="stable")
-        parts.append(
-            (
-                np.take_along_axis(places, order, axis=1),
-                np.take_along_axis(found, order, axis=1),
-                np.where(
-                    is_empty, np.float32(np.nan), _declared(weights.codes, chances, asked[first : first + ROWS_AT_ONCE])
-                ),
-            )
-        )
-    return Suggestions(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        yield slice(first, first + part.rows), chances, is_empty
 
 
-def warning_of(declared_code: str, probability: float, has_words: bool) -> str:
+def _largest(chances: Floats, count: int) -> tuple[Places, Floats]:
+    """Return the places of the largest values of each row in their order, and these values."""
+    chances = np.array(chances, order="C")
+    rows = np.arange(len(chances))
+    places, found = np.zeros((len(rows), count), np.int64), np.zeros((len(rows), count), np.float32)
+    for rank in range(count):
+        places[:, rank] = chances.argmax(axis=1)
+        found[:, rank] = chances[rows, places[:, rank]]
+        chances[rows, places[:, rank]] = -1
+    return places, found
+
+
+def warning_of(declared_code: str, probability: float, has_words: bool, unlikely_below: float) -> str:
     """Return the warning of the catalogue about a declared code by its probability, which is NaN where it is unknown; "" for none."""
     if not declared_code or not has_words:
         return ""
     if probability != probability:
         return "CODE_NOT_IN_MODEL"
-    return "CODE_UNLIKELY" if probability < UNLIKELY_BELOW else ""
+    return "CODE_UNLIKELY" if probability < unlikely_below else ""
 
 
-def _declared(codes: Sequence[str], chances: Floats, declared: Sequence[str]) -> Floats:
+def _declared(
+    codes: Sequence[str], chances: Floats, is_empty: npt.NDArray[np.bool_], declared: Sequence[str]
+) -> Floats:
     sums = np.full(len(declared), np.nan, np.float32)
     for row, code in enumerate(declared):
         # Codes that begin with the same digits are neighbours, and ":" follows the digits.
         first, end = bisect_left(codes, code[:6]), bisect_left(codes, code[:6] + ":")
-        if code and end > first:
+        if code and end > first and not is_empty[row]:
             sums[row] = chances[row, first:end].sum()
     return sums

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve  # type: ignore[import-untyped]
 from scipy.sparse import csr_matrix  # type: ignore[import-untyped]  # a part of LightGBM's own needs
 
-from services.risk.codes.code_weights import FEATURES, CodeWeights, Floats, idf_of, lengths_of, owners_of
+from services.risk.codes.code_weights import FEATURES, CodeWeights, Floats, Numbers, idf_of, lengths_of, owners_of
 from services.risk.codes.ngrams import features_of
 
 RIDGE: Final = 0.3
@@ -29,6 +29,10 @@ EXACT_TEXTS_MAX: Final = 8_000
 """Texts up to which the regressions are solved exactly, by a matrix of their products: 256 MB."""
 WEIGHTS_MAX: Final = 300_000
 """Weights that stay, the largest of all codes together. On parcel texts, 300,000 are as accurate as all."""
+
+FEATURE_CODES_MAX: Final = 12
+"""Codes that a feature has weights of, the largest: on parcel texts 57 % of the weights of a description, and as accurate. With 8 it is 41 %, and the
+right code is among five in one percentage point less."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,20 @@ def train(
         if len(weights) > weights_max:
             largest = np.argpartition(np.abs(weights), -weights_max)[-weights_max:]
             cells, weights = cells[largest], weights[largest]
-    order = np.argsort(cells)
-    cells, weights = cells[order], weights[order]
+    cells, weights = _largest_of_features(cells, weights, len(codes))
     offsets = np.searchsorted(cells, np.arange(FEATURES + 1, dtype=np.int64) * len(codes))
     return CodeWeights(codes.tolist(), idf, offsets, (cells % len(codes)).astype(np.int32), weights)
+
+
+def _largest_of_features(cells: Numbers, weights: Floats, codes: int) -> tuple[Numbers, Floats]:
+    """Return the FEATURE_CODES_MAX largest weights of each feature, sorted by feature and code."""
+    features = cells // codes
+    order = np.lexsort((-np.abs(weights), features))
+    ordered = features[order]
+    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    chosen = order[rank < FEATURE_CODES_MAX]
+    chosen = chosen[np.argsort(cells[chosen])]
+    return cells[chosen], weights[chosen]
 
 
 def _exact(matrix: csr_matrix, shrinkage: Floats) -> Callable[[Floats], Floats]:

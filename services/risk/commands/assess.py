@@ -92,7 +92,7 @@ class Assess:
         try:
             looked = begin_findings(active, consignments, purpose)
             # Long work in a thread: nobody can make others wait by filing names that are listed.
-            seen = await asyncio.to_thread(looked.finish) if looked.party_matches.long else looked.finish()
+            seen = await asyncio.to_thread(looked.finish) if looked.long else looked.finish()
             prior_state = await asked
         finally:
             asked.cancel()

@@ -4,7 +4,8 @@ Each is computed over whole columns. A value that cannot be computed, since some
 Amounts are in euro cents by the profile's own rough table of rates (`data.eur_cents_ppm`), which serves comparison
 only and never a debt.
 
-The columns of history (services/risk/history) are computed elements too; they are unknown where no history was read.
+The columns of history (services/risk/history) are computed elements too; they are unknown where no history was read. So is what the
+model of codes says (services/risk/codes/declared_codes.py), which is stored beside them, because a later model would say something else.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from libs.columns import Bools, Ints, Kind, Ragged, Strings, Table
 from libs.columns.arrays import BoolArray, IntArray
 from libs.customs.time import days_of
+from services.risk.codes import declared_codes
 from services.risk.history.columns import DESCRIBED
 from services.risk.history.columns import HistoryColumns as HistoryColumns
 
@@ -160,7 +162,7 @@ class Facts:
         """A computed element by the path of its table ("" or "items") and its name; None for an element that filers
         state.
         """
-        if name in DESCRIBED.get(path, ()):
+        if name in DESCRIBED.get(path, ()) or (path == "items" and name in declared_codes.DESCRIBED):
             known = None if self.history is None else self.history.column(path, name)
             return Ints.absent(self.items.rows if path == "items" else self.table.rows) if known is None else known
         if name not in ELEMENTS.get(path, ()):
@@ -199,6 +201,7 @@ ELEMENTS: Final[Mapping[str, Mapping[str, Kind]]] = {
         "pieces": Kind.INTS,
         "piece_price_eur_cents": Kind.INTS,
         "piece_mass_mg": Kind.INTS,
+        **dict.fromkeys(declared_codes.DESCRIBED, Kind.INTS),
         **dict.fromkeys(DESCRIBED["items"], Kind.INTS),
     },
 }
@@ -208,6 +211,6 @@ def describe() -> dict[str, dict[str, str]]:
     """What each computed element means, by path and name, for people who write rules."""
     described: dict[str, dict[str, str]] = {}
     for path, names in ELEMENTS.items():
-        past = DESCRIBED[path]
+        past = {**DESCRIBED[path], **declared_codes.DESCRIBED}
         described[path] = {name: past[name] if name in past else str(getattr(Facts, name).__doc__) for name in names}
     return described

@@ -83,3 +83,7 @@ class HistoryColumns:
     def column(self, path: str, name: str) -> Ints | None:
         """A column by the path of its table and its name; None where history has none of that name."""
         return (self.items if path == "items" else self.consignments).get(name) if path in DESCRIBED else None
+
+    def with_items(self, columns: Mapping[str, Ints]) -> HistoryColumns:
+        """Return them with further columns of items, which are stored and read with them."""
+        return HistoryColumns(self.consignments, {**self.items, **columns})

@@ -14,12 +14,18 @@ from libs.store.database import Transaction
 from libs.store.tables.inputs import BatchPlace
 from luxor.risk.v1.models_pb2 import StartTrainingRequest
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
+from services.risk.codes.declared_codes import PROBABILITY as CODE_PROBABILITY
 from services.risk.commands.change_model import write_file
 from services.risk.commands.load_rule_sets import RuleSetLoader
 from services.risk.config import RiskConfig
 from services.risk.elements.stored_inputs import Input
 from services.risk.inspections.outcomes import unpack_items
-from services.risk.learning.features.consignments import ASSESSED, ASSESSED_SETTINGS, TRAFFIC_COLUMNS
+from services.risk.learning.features.consignments import (
+    ASSESSED,
+    ASSESSED_SETTINGS,
+    ASSESSED_WITH_CODES,
+    TRAFFIC_COLUMNS,
+)
 from services.risk.learning.features.sample import Sample
 from services.risk.learning.model.model_file import Window, read_model, write_model
 from services.risk.learning.model.summary import summary_of, write_summary
@@ -76,7 +82,7 @@ async def run(running: Running) -> Finished:
             violations=int(known.violations.sum()),
             source=INSPECTIONS,
         ),
-        recipe=ASSESSED,
+        recipe=ASSESSED_WITH_CODES if np.isfinite(known.sample.numbers[CODE_PROBABILITY]).any() else ASSESSED,
         settings=ASSESSED_SETTINGS,
         seed=request.seed,
     )

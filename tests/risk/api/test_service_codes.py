@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from libs.columns import Table
 from libs.server import catalogue
 from libs.store.database import Database
 from libs.telemetry.metrics import REGISTRY
@@ -16,12 +17,14 @@ from luxor.risk.v1 import risk_pb2
 from services.risk.__main__ import assemble
 from services.risk.codes.code_model_file import read_code_model
 from services.risk.codes.ngrams import features_of
-from services.risk.codes.suggestions import UNLIKELY_BELOW, suggest, warning_of
+from services.risk.codes.suggestions import suggest, warning_of
+from services.risk.store.assessment_inputs import stored_inputs
 from tests.risk import code_models
 from tests.risk.code_models import activate
+from tests.risk.filings import table
 from tests.risk.learning import traffic_model
 from tests.risk.model_client import analyst, assess, propose, until
-from tests.risk.service_client import refusal, risk, stub
+from tests.risk.service_client import refusal, request, risk, stub
 from tests.support.services import Running, running
 
 __all__ = ["risk"]
@@ -211,6 +214,52 @@ async def test_a_line_that_cannot_be_answered_says_why_and_affects_no_other(risk
     assert [bool(answer.hint) for answer in answers] == [bool(answer.reason) for answer in answers]
 
 
+async def assessed(risk: Running, *items: dict[str, Any], first_mrn: int = 0) -> tuple[list[list[int]], Table]:
+    """Assess consignments of one item each with a proper one before it; return the items that CODE_UNLIKELY names, by consignment."""
+    proper = {"commodity_code": "330410", "description": "Lipstick, matte"}
+    rows = table([{"items": [proper | {"number": 1}, each | {"number": 2}]} for each in items], first_mrn=first_mrn)
+    answer = Table.decode((await (await stub(risk)).AssessConsignments(request(rows), timeout=10)).assessments)
+    findings, found = answer.ragged("findings"), answer.child("findings")
+    named = zip(found.strings("rule").tolist(), found.ints("item_number").tolist(), strict=True)
+    numbers = [number if rule == "CODE_UNLIKELY" else None for rule, number in named]
+    return [[each for each in numbers[findings.span(row)] if each is not None] for row in range(rows.rows)], answer
+
+
+async def test_the_assessment_finds_unlikely_codes_while_a_model_is_active_and_its_first_answer_stays(
+    risk: Running, database: Database
+) -> None:
+    wrong = {"commodity_code": "3304100000", "description": "Trousers, wide leg"}
+    items = [
+        wrong,
+        wrong | {"description": "Lipstick"},
+        wrong | {"commodity_code": "010121"},
+        wrong | {"description": "?!"},
+    ]
+    before, answer = await assessed(risk, *items)
+    assert before == [[], [], [], []]
+    unjudged = answer.ints("unjudged").tolist()
+    ann, bob = await analyst(risk), await analyst(risk, "bob")
+    version = await activate(ann, bob)
+    found, answer = await assessed(risk, *items, first_mrn=100)
+    assert found == [[2], [], [], []]
+    assert answer.ints("unjudged").tolist() == unjudged
+    place = answer.child("findings").strings("rule").tolist().index("CODE_UNLIKELY")
+    assert answer.child("findings").strings("reason")[place] == "CODE_UNLIKELY"
+    assert not answer.child("findings").bools("confidential").values[place]
+    # What it said is stored beside the answer, for backtests and trainings.
+    (stored, *_) = await stored_inputs(database).newest(risk_pb2.PURPOSE_CLEARANCE)
+    history = stored.unpack().history
+    assert history is not None
+    probability, permille = (history.items[name] for name in ("code_probability_ppm", "code_permille"))
+    assert probability.valid.tolist() == permille.valid.tolist() == [True, True, True, True, True, False, True, False]
+    assert probability.values[1] < 5_000 < 500_000 < probability.values[0]
+    assert (permille.values[1], permille.values[0]) == (0, 990)
+
+    await bob.RetireModel(pb.RetireModelRequest(request_id="r", version=version), timeout=10)
+    assert (await assessed(risk, *items, first_mrn=100))[0] == found, "the first answer is binding"
+    assert (await assessed(risk, *items, first_mrn=200))[0] == before
+
+
 async def test_a_batch_has_one_to_a_thousand_lines(risk: Running) -> None:
     await activate(await analyst(risk), await analyst(risk, "bob"))
     filer = await stub(risk, "filer", "someone")
@@ -223,14 +272,14 @@ async def test_a_batch_has_one_to_a_thousand_lines(risk: Running) -> None:
 @pytest.mark.parametrize(
     ("code", "probability", "has_words", "warning"),
     [
-        ("330410", UNLIKELY_BELOW, True, ""),
-        ("330410", UNLIKELY_BELOW - 1e-9, True, "CODE_UNLIKELY"),
+        ("330410", 0.01, True, ""),
+        ("330410", 0.01 - 1e-9, True, "CODE_UNLIKELY"),
         ("330410", float("nan"), True, "CODE_NOT_IN_MODEL"),
         ("330410", float("nan"), False, ""),
         ("", float("nan"), True, ""),
     ],
 )
-def test_a_declared_code_is_unlikely_below_half_a_percent_and_never_where_it_is_unknown(
+def test_a_declared_code_is_unlikely_below_its_bound_and_never_where_it_is_unknown(
     code: str, probability: float, has_words: bool, warning: str
 ) -> None:
-    assert warning_of(code, probability, has_words) == warning
+    assert warning_of(code, probability, has_words, 0.01) == warning

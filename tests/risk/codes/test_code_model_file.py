@@ -17,13 +17,14 @@ from services.risk.codes.ngrams import features_of
 from services.risk.codes.training import TrainingTexts, train
 
 WEIGHTS = train(TrainingTexts(["lipstick", "trousers"], ["330410", "620463"], np.ones(2)))
-FACTS: dict[str, str | float] = {
+FACTS: dict[str, str | float | tuple[float, ...]] = {
     "name": "own",
     "declarations": 2,
     "references": 0,
     "top1": 0.5,
     "top5": 1.0,
     "sharpness": 8.0,
+    "quantiles": (0.25,) * 4 + (0.5,) * 95,
 }
 
 
@@ -89,6 +90,9 @@ def test_a_model_that_was_written_is_read_back_and_scores_alike() -> None:
         (file_with(field("top1", 1.5)), "top1"),
         (file_with(field("sharpness", 0)), "sharpness"),
         (file_with(field("other", 1)), "other"),
+        (file_with(field("quantiles", [0.5] * 98)), "quantiles"),
+        (file_with(field("quantiles", [0.5] * 98 + [1.5])), "quantiles"),
+        (file_with(field("quantiles", [0.5] * 98 + [0.25])), "content.quantiles do not rise"),
         (file_with(field("codes", ["330410", "33041"])), "codes"),
         (file_with(field("codes", ["620463", "330410"])), "not sorted"),
         (file_with(field("codes", ["330410", "330410"])), "occur twice"),
@@ -112,6 +116,17 @@ def test_an_unsound_file_is_refused_with_its_name_the_cause_and_a_remedy(content
     assert str(refusal.value).startswith("own.json: the code model file is refused: ")
     assert why in str(refusal.value)
     assert "train" in str(refusal.value)
+
+
+@pytest.mark.parametrize(("fifth", "bound"), [(0.0, 0.0), (0.01, 0.01), (0.05, 0.05), (0.9, 0.05)])
+def test_a_code_is_unlikely_below_the_fifth_percentile_of_right_codes_and_never_from_five_hundredths_on(
+    fifth: float, bound: float
+) -> None:
+    quantiles = (0.0,) * 4 + (fifth,) + (0.95,) * 94
+    assert (
+        read_code_model(write_code_model(WEIGHTS, **FACTS | {"quantiles": quantiles}), "own.json").unlikely_below
+        == bound
+    )
 
 
 def test_a_file_of_the_largest_number_of_codes_is_read() -> None:

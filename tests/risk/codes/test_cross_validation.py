@@ -56,12 +56,16 @@ def test_a_word_that_the_other_folds_have_is_always_right() -> None:
     found = cross_validate(texts(10))
     assert (found.top1, found.top5, found.top1_repeated) == (1, 1, 1)
     assert found.sharpness > SHARPNESSES[10], "codes that are always right may be all but certain"
+    assert len(found.quantiles) == 99
+    assert found.quantiles[0] > 0.5
+    assert list(found.quantiles) == sorted(found.quantiles)
 
 
 def test_a_code_that_occurs_once_is_never_right_and_does_not_count_among_the_repeated() -> None:
     found = cross_validate(texts(1))
     assert (found.top1, found.top5) == (0, 0)
     assert math.isnan(found.top1_repeated)
+    assert found.quantiles == (0.0,) * 99, "no right code has a probability"
 
 
 def test_references_are_trained_on_and_never_judged() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from services.risk.codes import training
 from services.risk.codes.code_weights import FEATURES, CodeWeights, idf_of, lengths_of, owners_of
 from services.risk.codes.ngrams import features_of
-from services.risk.codes.training import RIDGE, TrainingTexts, train
+from services.risk.codes.training import FEATURE_CODES_MAX, RIDGE, TrainingTexts, train
 
 GOODS = {
     "330410": ("lipstick red matte", "lip gloss pink", "lpstck coral 4g", "lip balm tinted"),
@@ -60,6 +61,30 @@ def test_the_largest_weights_stay() -> None:
     small = train(TEXTS, weights_max=50)
     assert len(small.weights) == 50
     assert sorted(np.abs(small.weights).tolist()) == sorted(np.abs(whole.weights).tolist())[-50:]
+
+
+@pytest.mark.parametrize("count", [FEATURE_CODES_MAX, FEATURE_CODES_MAX + 1])
+def test_a_feature_has_its_largest_weights_of_twelve_codes_at_most(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = TrainingTexts(
+        [f"goods {'abcdefghijklm'[place] * 4}" for place in range(count)],
+        [f"{place:06}" for place in range(count)],
+        np.linspace(0.5, 1, count),
+    )
+    model = train(texts)
+    monkeypatch.setattr(training, "FEATURE_CODES_MAX", count)
+    whole = train(texts)
+    lengths = np.diff(whole.offsets)
+    assert lengths.max() == count
+    assert np.diff(model.offsets).tolist() == np.minimum(lengths, FEATURE_CODES_MAX).tolist()
+    for feature in np.flatnonzero(lengths).tolist():
+        weights = [dict(_weights(each, feature)) for each in (model, whole)]
+        largest = sorted(weights[1].items(), key=lambda each: -abs(each[1]))[:FEATURE_CODES_MAX]
+        assert weights[0] == dict(largest)
+
+
+def _weights(model: CodeWeights, feature: int) -> list[tuple[int, float]]:
+    span = slice(*model.offsets[feature : feature + 2].tolist())
+    return list(zip(model.places[span].tolist(), model.weights[span].tolist(), strict=True))
 
 
 def test_a_description_without_words_and_no_description_have_no_score() -> None:

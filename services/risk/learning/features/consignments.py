@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Ints, Strings, Table
+from services.risk.codes.declared_codes import PROBABILITY as CODE_PROBABILITY
 from services.risk.elements.computed import Facts
 from services.risk.history.columns import DESCRIBED
 from services.risk.learning.features.recipe import (
@@ -86,7 +87,7 @@ def items_of(
     numbers = {name: column for name, column in made.items() if not isinstance(column, Strings)}
     for name, column in (extra_columns or {}).items():
         if selected is None or name in selected:
-            of_items = name in DESCRIBED["items"] or len(column) != table.rows
+            of_items = name in DESCRIBED["items"] or name == CODE_PROBABILITY or len(column) != table.rows
             numbers[name] = floats(column) if of_items else floats(column)[owners]
     return Items(Sample(len(owners), numbers, words), owners, table.rows)
 
@@ -125,7 +126,7 @@ def assessed_items(table: Table, facts: Facts, points: Ints, selected: Collectio
     tells, unknown where it was not read. The sample has the columns of GIVEN, or of them those that are `selected`.
     """
     extra_columns = {"rule_points": points}
-    for path, names in DESCRIBED.items():
+    for path, names in (*DESCRIBED.items(), ("items", (CODE_PROBABILITY,))):
         rows = facts.items.rows if path == "items" else table.rows
         for name in names:
             if selected is None or name in selected or (name == PARCELS and "consignee_parcels" in selected):
@@ -242,6 +243,8 @@ _HISTORY: Final = (
 )
 #: The recipe that risk trains on its own assessments.
 ASSESSED: Final = Recipe((*TRAFFIC.features, *(Number(name, name) for name in _HISTORY)))
+#: The same where a model of codes was active.
+ASSESSED_WITH_CODES: Final = Recipe((*ASSESSED.features, Number(CODE_PROBABILITY, CODE_PROBABILITY)))
 #: How it trains on them: chosen on the simulator's development seeds, as tests/bench/risk_loop.py does.
 ASSESSED_SETTINGS: Final = TrainingSettings(
     families=(Family(members=5, trees=40, leaves=15, leaf_rows_min=5, rows_share=0.7, l2=5.0, random_cuts=False),),
@@ -250,7 +253,7 @@ ASSESSED_SETTINGS: Final = TrainingSettings(
 )
 _NUMBERS: Final = (
     "price", "mass", "pieces", "piece_price", "piece_mass", "tax_rate", "value", "gross_mass", "freight", "lines",
-    "rule_points", "consignee_parcels", *DESCRIBED[""], *DESCRIBED["items"],
+    "rule_points", "consignee_parcels", CODE_PROBABILITY, *DESCRIBED[""], *DESCRIBED["items"],
 )  # fmt: skip
 #: Every column that risk can give a model when it assesses, with its type: a model that needs another is refused.
 TRAFFIC_COLUMNS: Final[Mapping[str, ColumnType]] = {

@@ -18,7 +18,7 @@ from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION
 from services.risk.elements.computed import Facts
 from services.risk.history.columns import HistoryColumns
 from services.risk.inspections.inclusion import Weights, inclusion_of, shares_of, weights_of
-from services.risk.learning.features.consignments import ASSESSED, Items, assessed_items
+from services.risk.learning.features.consignments import ASSESSED_WITH_CODES, Items, assessed_items
 from services.risk.learning.features.sample import Floats, Numbers, Sample, Truths
 
 
@@ -89,7 +89,7 @@ def stored_items(
     taken = table.take(rows)
     facts = Facts(taken, rates)
     facts.history = None if history is None else _taken(history, table, rows)
-    return assessed_items(taken, facts, answers.ints("score").take(rows), ASSESSED.columns)
+    return assessed_items(taken, facts, answers.ints("score").take(rows), ASSESSED_WITH_CODES.columns)
 
 
 def part_of(

@@ -1,0 +1,49 @@
+"""How well the declared codes of items fit their descriptions, for whole batches."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Ints, Strings
+from services.risk.codes.code_model_file import CodeModel
+from services.risk.codes.ngrams import features_of
+from services.risk.codes.suggestions import declared_probabilities
+
+PROBABILITY: Final = "code_probability_ppm"
+PERMILLE: Final = "code_permille"
+#: What each column means. All are whole numbers.
+DESCRIBED: Final = {
+    PROBABILITY: "Probability that goods of this description have this commodity code (its first six digits), by the model of codes that was active, "
+    "millionths. Absent without a model, without a word in the description, and for a code that the model does not have.",
+    PERMILLE: "Where this probability lies among those of right codes, in thousandths from the lowest and in steps of ten; absent likewise.",
+}
+_PPM: Final = 1_000_000
+_DIGITS: Final = 6
+
+
+def declared_codes(model: CodeModel, descriptions: Strings, codes: Strings) -> dict[str, Ints]:
+    """Return the columns of DESCRIBED by name. Equal pairs of description and code are computed once."""
+    short = codes.translate(lambda code: code[:_DIGITS])
+    has_both = np.flatnonzero(descriptions.present & short.present)
+    pairs = descriptions.indices[has_both].astype(np.int64) * len(short.dictionary) + short.indices[has_both]
+    distinct, inverse = np.unique(pairs, return_inverse=True)
+    texts = [descriptions.dictionary[pair // len(short.dictionary)] for pair in distinct.tolist()]
+    declared = [short.dictionary[pair % len(short.dictionary)] for pair in distinct.tolist()]
+    found = declared_probabilities(model.weights, model.content.sharpness, features_of(texts), declared)[inverse]
+    is_known = np.isfinite(found)
+    rows, chances = has_both[is_known], found[is_known].astype(np.float64)
+    columns = {
+        # Rounded down, so that what is below a bound stays below it.
+        PROBABILITY: np.floor(chances * _PPM),
+        PERMILLE: 10 * np.searchsorted(model.content.quantiles, chances, side="right"),
+    }
+    return {name: _column(len(codes), rows, values) for name, values in columns.items()}
+
+
+def _column(count: int, rows: npt.NDArray[np.intp], values: npt.ArrayLike) -> Ints:
+    column, is_known = np.zeros(count, np.int64), np.zeros(count, np.bool_)
+    column[rows], is_known[rows] = values, True
+    return Ints.of(column, is_known)

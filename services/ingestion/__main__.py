@@ -73,6 +73,7 @@ def assemble(start: Start) -> Sequence[Background]:
         submit.check,
         submit.today,
         due=linking.due,
+        replica=start.replica,
         shift_micros=config.clock_shift_seconds * 1_000_000,
         backlog=backlog_of_decisions,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ class Ingestion:
         (result,) = (await (await self.parts("filer", ident)).LinkConsignments(request, timeout=SECONDS)).results
         return result.error.reason
 
-    async def list(self, ident: str, mrn: str = "", role: str = "filer") -> pb.ListPartsResponse:
+    async def parts_of(self, ident: str, mrn: str = "", role: str = "filer") -> pb.ListPartsResponse:
         """Return all pages of one part each as one."""
         stub, found, token = await self.parts(role, ident), pb.ListPartsResponse(), ""
         while True:
@@ -101,7 +102,7 @@ class Ingestion:
                         return
                 await asyncio.sleep(0.02)
 
-    async def versions(self, reference: str = "REF-0") -> list[Consignment]:
+    async def versions(self, reference: str = "REF-0") -> Sequence[Consignment]:
         """Return what was announced of a consignment, oldest first."""
         await self.settled()
         return [each for each in await announced(self.url) if each.local_reference == reference]
@@ -113,13 +114,13 @@ class Ingestion:
 
 @asynccontextmanager
 async def ingestion(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, parties: Sequence[str] = ("bazaar.example", "bank")
+    database_url: str, monkeypatch: pytest.MonkeyPatch, *, data_dir: Path | None = None
 ) -> AsyncIterator[Ingestion]:
     """Run ingestion with a platform and a payment provider in its register, which it reads at each call."""
     for name in ("admission", "parts.linking"):
         monkeypatch.setattr(f"services.ingestion.commands.{name}.AGE_SECONDS_MAX", 0.0)
-    async with running("ingestion", assemble, database_url) as service:
+    async with running("ingestion", assemble, database_url, data_dir=data_dir) as service:
         made = Ingestion(service, database_url)
-        for ident, role in zip(parties, (PLATFORM, PROVIDER), strict=True):
-            await made.register(ident, role)
+        await made.register("bazaar.example", PLATFORM)
+        await made.register("bank", PROVIDER)
         yield made

@@ -15,12 +15,12 @@ from libs.customs.time import day_of
 from libs.filing_stages.completeness import required_parts
 from libs.filing_stages.law import DataSets, included
 from libs.server import call
-from libs.server.errors import Refusal, item_error
+from libs.server.errors import WARNING, Refusal, item_error
 from libs.server.identity import Role, is_id
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import check_request_id, page_size_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE, Consignment
 from luxor.errors.v1.errors_pb2 import SEVERITY_ERROR, ItemError
 from luxor.ingestion.v1 import parts_pb2 as pb
 from luxor.ingestion.v1.parts_pb2_grpc import PartServiceServicer
@@ -33,6 +33,7 @@ from services.ingestion.filing.validation import ENVELOPE, check_stated
 from services.ingestion.metrics import parts as parts_counted
 from services.ingestion.parts.joining import elements_beyond
 from services.ingestion.parts.parties import KEY_CHARACTERS, Parties, document_key, linking_key, order_key
+from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import Store
 from services.ingestion.store.parts import PartRecord, PartStore
 
@@ -40,6 +41,10 @@ PARTS_MAX: Final = 1_000
 ITEMS_MAX: Final = 10_000
 PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
+PAGE_BYTES_MAX: Final = 2_000_000
+"""Bytes of a page from which on it ends."""
+PARTS_AT_ONCE: Final = 50
+"""Parts that are read at once: each has up to 20 consignments with as many as 50 differing values."""
 ERRORS_MAX: Final = 50
 ROLES: Final = {
     "FileParts": {Role.FILER},
@@ -76,6 +81,7 @@ class PartService(PartServiceServicer):
         self._admission = admission
         self._file = FileParts(parts, linking.due)
         self._link = LinkConsignments(store, parts, linking.due)
+        self._amendments = Amendments(store)
         self._pages = PageTokens(store.database)
         self._data_sets = included()
 
@@ -96,6 +102,7 @@ class PartService(PartServiceServicer):
         refusal = await self._admission.refusal(filer)
         parties = await self._parties.read()
         errors: dict[int, list[ItemError]] = {}
+        unknown = _unknown_fields(len(request.parts))
         accepted: dict[int, PartContent] = {}
         for place, part in enumerate(request.parts):
             path = f"parts[{place}]"
@@ -104,8 +111,8 @@ class PartService(PartServiceServicer):
             if refusal is not None:
                 facts: dict[str, object] = {"cause": refusal.cause} if refusal.cause else {}
                 own.insert(0, item_error(refusal.reason, path, filer, SEVERITY_ERROR, **facts))
-            if own or found:
-                errors[place] = [*own, *found][:ERRORS_MAX]
+            if own or found or place in unknown:
+                errors[place] = [*own, *found, *unknown.get(place, ())][:ERRORS_MAX]
             if not own and not checked.refused[place]:
                 content = contents[place].SerializeToString(deterministic=True)
                 role, for_filer = part.role, part.consignment_filer
@@ -139,33 +146,56 @@ class PartService(PartServiceServicer):
         (after,) = await self._pages.place(request, (0,))
         if is_officer and not request.mrn:
             raise Refusal("ELEMENT_MISSING", path="mrn")
-        response = pb.ListPartsResponse()
-        owner = ""
+        response, owner = pb.ListPartsResponse(), ""
         if request.mrn:
             if not _is_own_mrn(request.mrn):
                 raise Refusal("MRN_MALFORMED", path="mrn", value=request.mrn)
             owner, consignment = await self._consignment(request.mrn, None if is_officer else identity.id)
             filer = identity.id if consignment is None else ""
-            found = await self._parts.of_consignment(request.mrn, filer, int(after), limit + 1)
             if consignment is not None:
                 roles = await self._parts.roles_of(request.mrn)
                 response.missing_roles.extend(_missing(consignment, roles, request.mrn, self._data_sets))
         else:
-            found = await self._parts.of_filer(identity.id, int(after), limit + 1)
+            filer = identity.id
         today = day_of(await self._store.database.now())
         # What the filer of a consignment stated is its own, and so is it of who acts for it.
         reader = Reader(is_officer, identity.id, owner)
-        response.parts.extend(_part_of(part, today, reader) for part in found[:limit])
-        if len(found) > limit:
-            response.next_page_token = await self._pages.token(request, found[limit - 1].number)
-        return response
+        size, place = 0, int(after)
+        while True:
+            some = await self._page(request.mrn, filer, place)
+            for part in some:
+                if len(response.parts) == limit or size > PAGE_BYTES_MAX:
+                    response.next_page_token = await self._pages.token(request, place)
+                    return response
+                message = _part_of(part, today, reader)
+                response.parts.append(message)
+                size, place = size + message.ByteSize(), part.number
+            if len(some) < PARTS_AT_ONCE:
+                return response
+
+    async def _page(self, number: str, filer: str, after: int) -> list[PartRecord]:
+        if number:
+            return await self._parts.of_consignment(number, filer, after, PARTS_AT_ONCE)
+        return await self._parts.of_filer(filer, after, PARTS_AT_ONCE)
 
     async def _consignment(self, number: str, filer: str | None) -> tuple[str, Table | None]:
-        """Return who filed a consignment, and it as it was first filed; None where there is none that the filer may change."""
-        async for batch in self._store.stored([number], filer):
-            for row in batch.rows.values():
-                return batch.filer, batch.table.take(np.array([row], np.int64))
-        return "", None
+        """Return who filed a consignment, and its newest version; None where there is none that the filer may change."""
+        filing = (await self._amendments.filings(filer, [(number, 1)])).get(number)
+        if filing is None:
+            return "", None
+        newest = filing.versions[filing.current]
+        return filing.filer, newest.table.take(np.array([newest.row], np.int64))
+
+
+def _unknown_fields(parts: int) -> dict[int, list[ItemError]]:
+    """Return warnings of fields that this release does not know, by part: a part is accepted without them."""
+    found: dict[int, list[ItemError]] = {}
+    for finding in call.current().findings:
+        text = finding.path.partition("]")[0].removeprefix("parts[")
+        place = int(text) if text.isdigit() and int(text) < parts else 0
+        warning = item_error("UNKNOWN_FIELD", finding.path, "", WARNING, field_number=finding.field_number)
+        found.setdefault(place, []).append(warning)
+    return found
 
 
 def _part_errors(part: pb.FilingPart, path: str, filer: str, parties: Parties, data_sets: DataSets) -> list[ItemError]:
@@ -226,7 +256,9 @@ def _of_part(error: ElementError, path: str) -> ItemError:
 
 
 def _missing(filed: Table, roles: set[int], number: str, data_sets: DataSets) -> list[pb.PartyRole.ValueType]:
-    """Return the roles that the jurisdiction of a consignment requires, and of which no part is joined."""
+    """Return the roles that the jurisdiction of a consignment requires, and of which no part is joined; none of one that was withdrawn."""
+    if filed.ints("function").values[0] == MESSAGE_FUNCTION_INVALIDATE:
+        return []
     (required,) = required_parts(filed, data_sets, mrn.parse(number).day)
     numbers = [pb.PartyRole.Value(f"PARTY_ROLE_{each}") for each in required]
     return [each for each in numbers if each not in roles]

@@ -23,6 +23,8 @@ CONTRADICTIONS_MAX: Final = 50
 """Contradictions of a part that are stored; further ones need no other correction."""
 _VALUE_CHARACTERS_MAX: Final = 512
 _TOTAL: Final = "payment.amount"
+_AMOUNTS: Final = ("price.minor", "tax_charged.minor", "freight.minor", "insurance.minor", "invoice_total.minor")
+"""Ends of the paths of amounts that are to be paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,13 @@ def join(filed: Consignment, filer: str, parts: Sequence[Part]) -> tuple[Consign
         result = PartResult()
         _Joining(part.filer, filer, stated_by, result).fields(joined, part.content, "", "")
         results.append(result)
+    priced_by = next((by for path, by in stated_by.items() if path.endswith(_AMOUNTS)), filer)
     for part, result in zip(parts, results, strict=True):
         total = _total(joined, part.content.payment.amount.currency)
         if part.content.payment.amount.HasField("minor") and total not in (None, part.content.payment.amount.minor):
             currency = part.content.payment.amount.currency
             paid = f"{part.content.payment.amount.minor} {currency}"
-            result.contradictions.append(Contradiction(_TOTAL, f"{total} {currency}", paid, filer))
+            result.contradictions.append(Contradiction(_TOTAL, f"{total} {currency}", paid, priced_by))
         del result.contradictions[CONTRADICTIONS_MAX:]
     return joined, results
 

@@ -108,11 +108,14 @@ class Amendments:
             found[place].append(StoredVersion(version, accepted_at, BatchRef(batch_day, batch), changed_by))
         return found
 
-    async def filed_version(self, number: str) -> int:
-        """Return the newest version of a filing that a filer stated as a whole."""
+    async def newest(self, number: str) -> tuple[int, int]:
+        """Return the newest version of a filing, and the newest one that a filer stated as a whole."""
+        newest = (
+            "select max(version), max(version) filter (where not is_joined) from amendment where day = $1 and mrn = $2"
+        )
         async with self.store.database.connection() as reader:
-            newest = "select max(version) from amendment where day = $1 and mrn = $2 and not is_joined"
-            return await reader.raw.fetchval(newest, mrn.parse(number).day, number) or 1
+            row = await reader.raw.fetchrow(newest, mrn.parse(number).day, number)
+        return row[0] or 1, row[1] or 1
 
     async def filings(self, filer: str | None, requested: Sequence[tuple[str, int]]) -> dict[str, StoredFiling]:
         """Return the filings of MRNs of Luxor that a filer may change: its own and those entrusted to it; None: all of them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,9 @@ from libs.store.database import Database
 from luxor.consignment.v1.consignment_pb2 import NATURE_SALE, SCHEME_CBEC, Consignment
 from luxor.ingestion.v1 import filers_pb2 as filers
 from luxor.ingestion.v1 import parts_pb2 as pb
+from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.parts import PARTS_OF_LINK_MAX
-from tests.ingestion.amendments import amendment, invalidation
+from tests.ingestion.amendments import INVALIDATE, amendment, invalidation
 from tests.ingestion.consignments import clear, consignment, put
 from tests.ingestion.part_client import CARRIER, KEY, PLATFORM, PROVIDER, ingestion, part, payment
 
@@ -46,7 +48,7 @@ async def test_a_part_is_joined_whether_it_comes_before_the_consignment_or_after
                 expected.order,
                 expected.items[0].price,
             )
-        listed = await service.list("bazaar.example")
+        listed = await service.parts_of("bazaar.example")
         assert [(each.receipt, each.state) for each in listed.parts] == [
             (before.receipt, pb.PART_STATE_JOINED),
             (after.receipt, pb.PART_STATE_JOINED),
@@ -111,9 +113,9 @@ async def test_a_stranger_who_guesses_an_order_or_a_document_changes_and_sees_no
         assert [(bool(each.receipt.reference), list(each.errors)) for each in results] == [(True, [])] * 5
         assert len({each.receipt.last_day for each in results}) == 1
         assert (await service.newest())[0] == 1
-        listed = await service.list("stranger")
+        listed = await service.parts_of("stranger")
         assert {(each.state, len(each.consignments)) for each in listed.parts} == {(pb.PART_STATE_WAITING, 0)}
-        seen = await service.list("stranger", mrn)
+        seen = await service.parts_of("stranger", mrn)
         assert seen == pb.ListPartsResponse()
         assert await service.link("stranger", mrn) == "RECEIPT_UNKNOWN"
         assert await service.link("stranger", "26DE07329000001XR8") in ("RECEIPT_UNKNOWN", "MRN_MALFORMED")
@@ -126,10 +128,10 @@ async def test_a_party_that_names_a_filer_adds_to_no_consignment_of_another_one(
         await service.submit(consignment(), ident="thief")
         await service.file_parts("bazaar.example", part("P-0", PLATFORM, sale(), order="O-0", consignment_filer="shop"))
         await service.settled()
-        assert not (await service.list("bazaar.example")).parts[0].consignments
+        assert not (await service.parts_of("bazaar.example")).parts[0].consignments
         (mrn,) = await service.submit(consignment())
         await service.settled()
-        (joined,) = (await service.list("bazaar.example")).parts[0].consignments
+        (joined,) = (await service.parts_of("bazaar.example")).parts[0].consignments
         assert joined.mrn == mrn
 
 
@@ -149,8 +151,8 @@ async def test_whoever_has_the_linking_key_adds_a_part_and_nobody_else(
         assert await service.link("shop", second, "k" * 64) == ""
         version, row = await service.newest()
         assert (version, row.payment.reference) == (2, "PAY-1")
-        assert (await service.list("pay")).parts[0].receipt == other.receipt
-        assert not (await service.list("guess")).parts[0].consignments
+        assert (await service.parts_of("pay")).parts[0].receipt == other.receipt
+        assert not (await service.parts_of("guess")).parts[0].consignments
 
 
 async def test_the_same_part_has_its_first_receipt_and_other_content_is_refused(
@@ -188,14 +190,14 @@ async def test_an_amendment_keeps_what_parts_add_and_may_contradict_it(
         await service.submit(differing)
         version, row = await service.newest()
         assert (version, row.payment.payer, row.payment.reference) == (5, "Bob Example", "")
-        (joined,) = (await service.list("bank")).parts[0].consignments
+        (joined,) = (await service.parts_of("bank")).parts[0].consignments
         assert [each.path for each in joined.contradictions] == ["payment.payer"]
         await service.submit(invalidation(0, 5))
         assert (await service.newest())[0] == 6
-        assert not (await service.list("bank")).parts[0].consignments
+        assert not (await service.parts_of("bank")).parts[0].consignments
         await service.file_parts("bank", part("B-1", PROVIDER, payment(), order="O-0"))
         assert (await service.newest())[0] == 6
-        assert not (await service.list("otto", mrn, "officer")).parts
+        assert not (await service.parts_of("otto", mrn, "officer")).parts
 
 
 async def test_officers_see_both_values_of_a_contradiction_and_parties_their_own(
@@ -208,7 +210,7 @@ async def test_officers_see_both_values_of_a_contradiction_and_parties_their_own
         await service.settled()
         seen = {}
         for ident, role in (("otto", "officer"), ("bank", "filer"), ("shop", "filer")):
-            (listed,) = (await service.list(ident, mrn, role)).parts
+            (listed,) = (await service.parts_of(ident, mrn, role)).parts
             (found,) = listed.consignments[0].contradictions
             seen[ident] = (
                 found.path,
@@ -222,7 +224,7 @@ async def test_officers_see_both_values_of_a_contradiction_and_parties_their_own
             "bank": ("payment.payer", "", "Ada Example", "", "B-0"),
             "shop": ("payment.payer", "Bob Example", "", "", ""),
         }
-        assert not (await service.list("bazaar.example", mrn)).parts
+        assert not (await service.parts_of("bazaar.example", mrn)).parts
 
 
 async def test_a_part_with_which_the_filing_would_be_refused_waits_for_what_is_lacking(
@@ -238,7 +240,7 @@ async def test_a_part_with_which_the_filing_would_be_refused_waits_for_what_is_l
         await service.submit(early)
         await service.file_parts("bazaar.example", part("P-0", PLATFORM, content, order="O-0"))
         assert (await service.newest())[0] == 1
-        (joined,) = (await service.list("bazaar.example")).parts[0].consignments
+        (joined,) = (await service.parts_of("bazaar.example")).parts[0].consignments
         assert [(each.reason, each.path) for each in joined.not_added] == [("ELEMENT_MISSING", "nature")]
         assert joined.filing_version == 0
         await service.file_parts("post", part("A-0", pb.PARTY_ROLE_POST, Consignment(nature=NATURE_SALE), key=KEY))
@@ -256,13 +258,13 @@ async def test_the_parts_that_a_jurisdiction_requires_are_missing_until_they_are
     row.buyer.identifier, row.buyer.name = "110101", "Ada Example"
     async with ingestion(database_url, monkeypatch) as service:
         mrn, other = await service.submit(row, named(1))
-        assert list((await service.list("shop", mrn)).missing_roles) == [PLATFORM, PROVIDER, CARRIER]
+        assert list((await service.parts_of("shop", mrn)).missing_roles) == [PLATFORM, PROVIDER, CARRIER]
         await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
         await service.settled()
-        assert list((await service.list("shop", mrn)).missing_roles) == [PLATFORM, CARRIER]
-        assert list((await service.list("otto", mrn, "officer")).missing_roles) == [PLATFORM, CARRIER]
-        assert not (await service.list("bank", mrn)).missing_roles
-        assert not (await service.list("shop", other)).missing_roles
+        assert list((await service.parts_of("shop", mrn)).missing_roles) == [PLATFORM, CARRIER]
+        assert list((await service.parts_of("otto", mrn, "officer")).missing_roles) == [PLATFORM, CARRIER]
+        assert not (await service.parts_of("bank", mrn)).missing_roles
+        assert not (await service.parts_of("shop", other)).missing_roles
 
 
 async def test_parts_that_are_not_of_their_role_or_link_are_refused_with_their_path(
@@ -288,8 +290,13 @@ async def test_parts_that_are_not_of_their_role_or_link_are_refused_with_their_p
         for place, (path, result) in enumerate(zip(refused, results, strict=True)):
             assert not result.receipt.reference, path
             assert [each.path for each in result.errors] == [f"parts[{place}].{path}"], path
+        strange = part("U-1", PLATFORM, sale(), order="O-0")
+        # Field 999, a varint.
+        strange.consignment.MergeFromString(bytes([0xB8, 0x3E, 0x01]))
+        _, (noted,) = [each.errors for each in await service.file_parts("bazaar.example", refused["link"], strange)]
+        assert (noted.reason, noted.path, noted.severity) == ("UNKNOWN_FIELD", "parts[1].consignment", 2)
         many = [part(f"M-{number}", PLATFORM, sale(), order="O-0") for number in range(PARTS_OF_LINK_MAX + 1)]
-        results = await service.file_parts("bazaar.example", *many)
+        results = await service.file_parts("bazaar.example", *many[1:])
         assert [[each.reason for each in result.errors] for result in results[-2:]] == [[], ["PARTS_OF_LINK_TOO_MANY"]]
 
 
@@ -326,6 +333,33 @@ async def test_a_representative_of_the_platform_files_its_parts(
         assert not result.errors
         version, row = await service.newest()
         assert (version, row.payment.reference) == (2, "PAY-1")
+
+
+@pytest.mark.parametrize("row", [invalidation(0, 1), amendment(0, 1, 5)], ids=["invalidation", "amendment"])
+async def test_a_change_by_the_filer_while_parts_are_joined_is_not_replaced(
+    row: Consignment, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Amendments.filings
+    changes = [row]
+
+    async def changed_meanwhile(self: Amendments, filer: str | None, requested: Any) -> Any:
+        if filer is None and changes:
+            assert (await service.submit(changes.pop()))[0] not in ("VERSION_REPLACED", "")
+        return await read(self, filer, requested)
+
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.submit(consignment())
+        await service.settled()
+        monkeypatch.setattr(Amendments, "filings", changed_meanwhile)
+        await service.file_parts("bazaar.example", part("P-0", PLATFORM, sale(), order="O-0"))
+        versions = await service.versions()
+        masses = [each.gross_mass_mg for each in versions]
+        assert not changes
+        if row.function == INVALIDATE:
+            assert [each.function == INVALIDATE for each in versions] == [False, True]
+        else:
+            assert masses == [500_000, 500_005, 500_005]
+            assert [each.buyer.name for each in versions] == ["", "", "Ada Example"]
 
 
 async def test_what_is_due_again_makes_no_further_version(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from libs.customs.identifiers import mrn
 from libs.feed.publish.backlog import Backlog
 from libs.server.errors import item_error
 from libs.store.errors import StoreError
+from libs.store.tables.leases import release_lease, require_lease, try_lease
 from libs.tasks.stop import unless_stopped
 from libs.telemetry import get_logger
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -40,6 +41,8 @@ PARTS_MAX: Final = 20
 """Parts that are joined with one consignment: the first ones."""
 DUE_AT_ONCE: Final = 200
 INTERVAL_SECONDS: Final = 1.0
+_LEASE: Final = "parts"
+_LEASE_SECONDS: Final = 30.0
 _ERRORS_MAX: Final = 50
 _NAMES_OF_FILING: Final = ("local_reference", "function", "amended_mrn", "amended_version")
 
@@ -70,12 +73,13 @@ class JoinParts:
         today: Callable[[], int],
         *,
         due: asyncio.Event,
+        replica: str,
         shift_micros: int = 0,
         backlog: Backlog | None = None,
     ) -> None:
         """Join by the register of `parties`; `check` checks filings, `today` returns the day in UTC, `due` is set when there is work.
 
-        `shift_micros` moves the time of acceptance; `backlog` counts accepted versions.
+        `replica` names this process; `shift_micros` moves the time of acceptance; `backlog` counts accepted versions.
         """
         self._store = store
         self._amendments = amendments
@@ -85,6 +89,7 @@ class JoinParts:
         self._check = check
         self._today = today
         self._due = due
+        self._replica = replica
         self._shift_micros = shift_micros
         self._backlog = backlog
 
@@ -108,11 +113,21 @@ class JoinParts:
         if not await self._store.has_due():
             return 0
         async with self._store.database.transaction() as tx:
+            # One replica joins at a time: an older view of a consignment must not be stored over a newer one.
+            token = await try_lease(tx, _LEASE, self._replica, _LEASE_SECONDS)
+            if token is None:
+                return 0
             await self._store.resolve(tx, DUE_AT_ONCE)
+        done = await self._join_due(token)
+        async with self._store.database.transaction() as tx:
+            await release_lease(tx, _LEASE, token)
+        return done
+
+    async def _join_due(self, token: int) -> int:
         due, done = await self._store.due(DUE_AT_ONCE), 0
         for number, ids in due.items():
             try:
-                await self.join(number, ids)
+                await self._join_until_stored(number, ids, token)
                 done += 1
             except StoreError:
                 raise
@@ -122,18 +137,21 @@ class JoinParts:
                     await self._store.postpone(tx, ids)
         return done
 
-    async def join(self, number: str, ids: Sequence[int]) -> None:
-        """Join a consignment with its parts, and remove the entries that say that it is due."""
+    async def _join_until_stored(self, number: str, ids: Sequence[int], token: int) -> None:
         while True:
             try:
-                await self._join(number, ids)
+                await self._join(number, ids, token)
                 return
             except VersionStored:
                 continue
 
-    async def _join(self, number: str, ids: Sequence[int]) -> None:
-        filed_version = await self._amendments.filed_version(number)
+    async def _join(self, number: str, ids: Sequence[int], token: int) -> None:
+        """Join a consignment with its parts, and remove the entries that say that it is due. Raises VersionStored or LeaseLost."""
+        newest, filed_version = await self._amendments.newest(number)
         filing = (await self._amendments.filings(None, [(number, filed_version)])).get(number)
+        if filing is not None and filing.current != newest:
+            # The filer changed it between the two reads: what it stated before must not replace that.
+            raise VersionStored
         parts = [] if filing is None else await self._parts(number, filing, filed_version)
         if filing is None or not (parts or await self._store.has_joined(number)):
             async with self._store.database.transaction() as tx:
@@ -157,6 +175,7 @@ class JoinParts:
         await make_days(self._store, {mrn.parse(number).day})
         amended = await self._amended(number, filing, joined, parts) if is_changed else None
         async with self._store.database.transaction() as tx:
+            await require_lease(tx, _LEASE, token)
             if amended is not None:
                 amended = await self._amend.add(
                     tx, amended, None, trace="", shift_micros=self._shift_micros, is_joined=True

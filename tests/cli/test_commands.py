@@ -428,11 +428,17 @@ def test_a_filer_is_registered_represented_suspended_and_reinstated(cli: Any) ->
     assert "version 6" in cli.run("filer", "reinstate", "registered").stdout
     trusted = {"authorisation": "AEOC 17", "from_day": "2026-01-01", "to_day": "2026-12-31"}
     assert cli.json("filer", "trust", "registered", "--authorisation", "AEOC 17", *period)["version"] == 7
+    put = ("filer", "put", "registered", "--party-role", "platform", "--party-role", "payment_provider")
+    assert cli.json(*put)["version"] == 8
+    assert "files parts as  platform payment_provider" in cli.run("filer", "show", "registered").stdout
+    assert cli.json("filer", "put", "registered", "--party-role", "none")["version"] == 9
     refused = cli.json("filer", "represent", "registered", "registered", "--from-day", "2026-02-01", code=1)
     assert refused["error"]["reason"] == "FILER_MALFORMED"
-    newest, _, suspended, *_ = cli.json("filer", "show", "registered")
-    assert (newest["version"], newest.get("suspension_reason", ""), suspended["suspension_reason"]) == (7, "", "Debts")
+    newest, roles, _, _, suspended, *_ = cli.json("filer", "show", "registered")
+    assert (newest["version"], newest.get("suspension_reason", ""), suspended["suspension_reason"]) == (9, "", "Debts")
     assert newest["trusted"] == trusted
+    assert roles["party_roles"] == ["PARTY_ROLE_PLATFORM", "PARTY_ROLE_PAYMENT_PROVIDER"]
+    assert "party_roles" not in newest
     assert newest["identifiers"] == ["DE1", "DE2"]
     assert newest["representatives"] == [{"id": "broker", "from_day": "2026-02-01"}]
     assert [each["serial_number"] for each in newest["certificates"]] == [issued["serial"]]

@@ -10,7 +10,7 @@ import pytest
 
 from libs.columns import Table
 from libs.customs.time import day_of_date
-from libs.filing_stages.completeness import additions, before_declaration, gaps, lacks
+from libs.filing_stages.completeness import additions, before_declaration, gaps, lacks, required_parts
 from libs.filing_stages.law import Stage, included
 from luxor.consignment.v1 import consignment_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -202,6 +202,25 @@ def test_china_asks_for_order_payment_and_transport_document_under_its_scheme() 
     assert [name for _, name in added(sale("CN", scheme, bare), day)] == missing
     assert added(sale("CN", bare), day) == []
     assert added(sale("CN", scheme, bare), date(2018, 12, 31)) == []
+
+
+@pytest.mark.parametrize(
+    ("country", "scheme", "day", "is_required"),
+    [
+        ("CN", pb.SCHEME_CBEC, date(2019, 1, 1), True),
+        ("CN", pb.SCHEME_CBEC, date(2018, 12, 31), False),
+        ("CN", pb.SCHEME_IOSS, date(2026, 1, 1), False),
+        ("DE", pb.SCHEME_CBEC, date(2026, 1, 1), False),
+    ],
+)
+def test_china_requires_three_parts_under_its_scheme(
+    country: str, scheme: pb.Scheme.ValueType, day: date, is_required: bool
+) -> None:
+    row = consignment(0)
+    row.destination_country, row.fiscal_references[0].scheme = country, scheme
+    expected = ("PLATFORM", "PAYMENT_PROVIDER", "CARRIER") if is_required else ()
+    other = sale("DE")
+    assert required_parts(table(other, row), included(), day_of_date(day)) == [(), expected]
 
 
 def test_the_identifier_of_a_firm_in_the_union_belongs_to_the_stages_before_arrival() -> None:

@@ -11,6 +11,7 @@ import yaml
 from libs.filing_stages.law import INCLUDED, DataSetError, Stage, included, read
 from libs.release_law import law as release_law
 from luxor.common.v1 import common_pb2
+from luxor.ingestion.v1.parts_pb2 import PartyRole
 
 TABLE = """
 1 m m m m|2 m m m m|3 m m m m|4 m m m m|5 m m m m|6 c m o o|7 c c o o|8 o m o c|9 o m o c|10 c c - -|11 m m m m|12 m m m m|13 o c c m|14 o o c c
@@ -73,6 +74,11 @@ def _adding(**changes: Any) -> dict[str, Any]:
     return _with(jurisdictions=[{"jurisdiction": "X", "areas": ["FR"], "additions": [added]}])
 
 
+def _requiring(**changes: Any) -> dict[str, Any]:
+    part = {"role": "CARRIER", "from": "2026-01-01", "condition": "sale", "reference": "schemes"} | changes
+    return _with(jurisdictions=[{"jurisdiction": "X", "areas": ["FR"], "additions": [], "parts": [part]}])
+
+
 @pytest.mark.parametrize(
     ("data", "error"),
     [
@@ -92,6 +98,13 @@ def _adding(**changes: Any) -> dict[str, Any]:
         (_adding(reference="nobody"), "'nobody' is missing in references"),
         (_adding(to="2025-12-31"), "2025-12-31 is before 2026-01-01"),
         (_adding(stages=["sale"]), "Invalid enum value 'sale'"),
+        (_with(parts={"BUYER": []}), "Invalid enum value 'BUYER'"),
+        (_with(parts={"CARRIER": ["colour"]}), "parts.CARRIER: 'colour' is no field of a consignment"),
+        (_with(parts={"CARRIER": ["house_document"]}), "parts.CARRIER: no part states 'house_document'"),
+        (_requiring(role="BUYER"), "Invalid enum value 'BUYER'"),
+        (_requiring(condition="parties"), "X.parts[0]: condition: 'parties' has no `only` in conditions"),
+        (_requiring(reference="nobody"), "X.parts[0]: reference: 'nobody' is missing in references"),
+        (_requiring(to="2025-12-31"), "X.parts[0]: to: 2025-12-31 is before 2026-01-01"),
         (_with(jurisdictions=[{"jurisdiction": "X", "areas": ["QQ"], "additions": []}]), "QQ is no country"),
         (
             _with(jurisdictions=[{"jurisdiction": each, "areas": ["FR"], "additions": []} for each in "XY"]),
@@ -105,3 +118,7 @@ def test_a_file_that_cannot_be_applied_is_refused_with_its_reason(tmp_path: Path
     with pytest.raises(DataSetError, match=r"data_sets\.yaml") as raised:
         read(file)
     assert error in str(raised.value)
+
+
+def test_roles_of_parts_are_those_of_the_contract() -> None:
+    assert {f"PARTY_ROLE_{each}" for each in included().parts} == set(PartyRole.keys()) - {"PARTY_ROLE_UNSPECIFIED"}

@@ -32,7 +32,7 @@ from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.validation import ENVELOPE, check_stated
 from services.ingestion.metrics import parts as parts_counted
 from services.ingestion.parts.joining import elements_beyond
-from services.ingestion.parts.parties import KEY_CHARACTERS, Parties, document_key, linking_key, order_key
+from services.ingestion.parts.parties import KEY_CHARACTERS, document_key, linking_key, order_key
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import Store
 from services.ingestion.store.parts import PartRecord, PartStore
@@ -100,14 +100,14 @@ class PartService(PartServiceServicer):
         )
         contents, content_digests = checked.table.to_messages(Consignment), digests(checked.table, ENVELOPE)
         refusal = await self._admission.refusal(filer)
-        parties = await self._parties.read()
+        roles = (await self._parties.read()).roles_of(filer)
         errors: dict[int, list[ItemError]] = {}
         unknown = _unknown_fields(len(request.parts))
         accepted: dict[int, PartContent] = {}
         for place, part in enumerate(request.parts):
             path = f"parts[{place}]"
             found = [_of_part(each, path) for each in checked.errors.get(place, ())]
-            own = list(_part_errors(part, path, filer, parties, self._data_sets))
+            own = _part_errors(part, path, filer, roles, self._data_sets)
             if refusal is not None:
                 facts: dict[str, object] = {"cause": refusal.cause} if refusal.cause else {}
                 own.insert(0, item_error(refusal.reason, path, filer, SEVERITY_ERROR, **facts))
@@ -198,14 +198,14 @@ def _unknown_fields(parts: int) -> dict[int, list[ItemError]]:
     return found
 
 
-def _part_errors(part: pb.FilingPart, path: str, filer: str, parties: Parties, data_sets: DataSets) -> list[ItemError]:
-    """Return the errors of what names a part, and of elements that its role may not state."""
+def _part_errors(part: pb.FilingPart, path: str, filer: str, roles: set[int], data_sets: DataSets) -> list[ItemError]:
+    """Return the errors of what names a part, and of elements that its role may not state; `roles` are those of the filer."""
     errors = []
     if not part.reference.strip():
         errors.append(item_error("ELEMENT_MISSING", f"{path}.reference"))
     if part.role == pb.PARTY_ROLE_UNSPECIFIED:
         errors.append(item_error("ELEMENT_MISSING", f"{path}.role"))
-    elif part.WhichOneof("link") != "linking_key" and part.role not in parties.roles_of(filer):
+    elif part.WhichOneof("link") != "linking_key" and part.role not in roles:
         role = pb.PartyRole.Name(part.role)
         errors.append(item_error("PARTY_ROLE_NOT_REGISTERED", f"{path}.role", role, filer=filer))
     if part.consignment_filer and not is_id(part.consignment_filer):

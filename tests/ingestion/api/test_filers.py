@@ -156,6 +156,8 @@ MALFORMED: list[tuple[dict[str, Any], str, str]] = [
     ({"trusted": {"authorisation": "A" * 71, "from_day": "2026-01-01"}}, "FILER_MALFORMED", "trusted.authorisation"),
     ({"trusted": {"authorisation": "AEO"}}, "FILER_DAYS_MALFORMED", "trusted.from_day"),
     ({"trusted": {"authorisation": "AEO", "from_day": "2026-01-02", "to_day": "2026-01-01"}}, "FILER_DAYS_MALFORMED", "trusted.to_day"),
+    ({"party_roles": [1, 1]}, "FILER_MALFORMED", "party_roles"),
+    ({"party_roles": [0]}, "FILER_MALFORMED", "party_roles"),
     ({"representatives": [{"id": "shop", "from_day": "2026-01-01"}]}, "FILER_MALFORMED", "representatives[0].id"),
     ({"representatives": [{"id": "a", "from_day": "2026-01-01"}] * 2}, "FILER_MALFORMED", "representatives[1].id"),
     ({"representatives": [{"id": "a/b", "from_day": "2026-01-01"}]}, "FILER_MALFORMED", "representatives[0].id"),

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from libs.store.database import Database
+from libs.store.tables import schema
+from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_pb2 import NATURE_SALE, SCHEME_CBEC, Consignment
 from luxor.ingestion.v1 import filers_pb2 as filers
 from luxor.ingestion.v1 import parts_pb2 as pb
+from services.ingestion.commands.housekeeping import expire_parts
 from services.ingestion.store.amendments import Amendments
-from services.ingestion.store.parts import PARTS_OF_LINK_MAX
+from services.ingestion.store.parts import PARTS_A_DAY_MAX, PARTS_OF_LINK_MAX, SPAN_DAYS, WAIT_DAYS
 from tests.ingestion.amendments import INVALIDATE, amendment, invalidation
 from tests.ingestion.consignments import clear, consignment, put
 from tests.ingestion.part_client import CARRIER, KEY, PLATFORM, PROVIDER, ingestion, part, payment
@@ -371,3 +374,39 @@ async def test_what_is_due_again_makes_no_further_version(database_url: str, mon
             await tx.raw.execute("insert into part_due (mrn) values ($1), ($1)", mrn)
             await tx.raw.execute("insert into part_due (key) select key from part_link")
         assert len(await service.versions()) == 2
+
+
+@pytest.mark.parametrize(("days", "joined"), [(WAIT_DAYS, True), (WAIT_DAYS + 1, False)])
+async def test_a_part_waits_until_its_last_day_and_then_expires(
+    days: int, joined: bool, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.file_parts("bazaar.example", part("P-0", PLATFORM, sale(), order="O-0"))
+        await service.settled()
+        before = REGISTRY.get_sample_value("luxor_ingestion_parts_total", {"outcome": "expired"}) or 0.0
+        async with Database(database_url, name="test") as database:
+            async with database.transaction() as tx:
+                day = await schema.today(tx) - days
+                await schema.ensure_day_partitions(tx, "part", [day], span=SPAN_DAYS)
+                await tx.raw.execute("update part set day = $1, filed_at = $2", day, day * 86_400_000_000)
+            await expire_parts(database)
+            await expire_parts(database)
+        after = REGISTRY.get_sample_value("luxor_ingestion_parts_total", {"outcome": "expired"})
+        (waiting,) = (await service.parts_of("bazaar.example")).parts
+        assert after == before + (0 if joined else 1)
+        assert waiting.state == (pb.PART_STATE_WAITING if joined else pb.PART_STATE_EXPIRED)
+        await service.submit(consignment())
+        assert (await service.newest())[0] == 1 + joined
+
+
+async def test_parts_of_a_filer_on_a_day_are_bounded(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        async with Database(database_url, name="test") as database, database.transaction() as tx:
+            day = await schema.today(tx)
+            await tx.raw.execute("insert into part_count values ('bazaar.example', $1, $2)", day, PARTS_A_DAY_MAX - 1)
+        results = await service.file_parts(
+            "bazaar.example", *(part(f"P-{number}", PLATFORM, sale(), order=f"O-{number}") for number in range(2))
+        )
+        assert [[each.reason for each in result.errors] for result in results] == [[], ["PARTS_TOO_MANY"]]
+        (other,) = await service.file_parts("bank", part("P-0", PROVIDER, payment(), order="O-0"))
+        assert not other.errors

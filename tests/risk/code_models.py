@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -26,8 +27,13 @@ QUANTILES: Final = tuple(place / 1_000 for place in range(1, 100))
 @cache
 def file(name: str = "declarations") -> bytes:
     """Return a model file; models of other names have another digest."""
-    weights = train(TrainingTexts(list(GOODS.values()), list(GOODS), np.ones(len(GOODS))))
-    facts: dict[str, float] = {"declarations": len(GOODS), "references": 0, "top1": 0.5, "top5": 1.0, "sharpness": 20.0}
+    return file_of(list(GOODS.values()), list(GOODS), name)
+
+
+def file_of(descriptions: Sequence[str], codes: Sequence[str], name: str) -> bytes:
+    """Return a model file that is trained on some descriptions with their HS6 codes."""
+    weights = train(TrainingTexts(descriptions, codes, np.ones(len(codes))))
+    facts: dict[str, float] = {"declarations": len(codes), "references": 0, "top1": 0.5, "top5": 1.0, "sharpness": 20.0}
     return write_code_model(weights, **facts, name=name, quantiles=QUANTILES)
 
 
@@ -37,9 +43,9 @@ def version(name: str = "declarations") -> str:
     return read_code_model(file(name), "file").version
 
 
-async def activate(ann: Any, bob: Any, name: str = "declarations") -> str:
+async def activate(ann: Any, bob: Any, name: str = "declarations", content: bytes = b"") -> str:
     """Have one analyst propose a model and another one activate it; return its version."""
-    propose = pb.ProposeModelRequest(request_id=f"propose {name}", content=file(name))
+    propose = pb.ProposeModelRequest(request_id=f"propose {name}", content=content or file(name))
     proposed = await ann.ProposeModel(propose, timeout=10)
     activation = pb.ActivateModelRequest(request_id=f"activate {name}", version=proposed.model.version)
     await bob.ActivateModel(activation, timeout=10)

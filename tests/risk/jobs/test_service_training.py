@@ -17,6 +17,7 @@ from services.risk.__main__ import assemble
 from services.risk.inspections.outcomes import Outcome, pack_items
 from services.risk.learning.evaluation.metrics import auc, precision_at
 from services.risk.store.outcomes import OutcomeStore
+from tests.risk import code_models
 from tests.risk.learning.traffic_model import file, traffic
 from tests.risk.model_client import analyst, in_force, propose, until
 from tests.risk.service_client import refusal, request, stub
@@ -75,6 +76,8 @@ async def test_a_model_learns_of_inspections_and_finds_more_than_chance(database
         told = (await ann.GetModel(pb.GetModelRequest(version=done.version), timeout=10)).model
         metrics = {each.name: each.value for each in told.metrics}
         assert told.proposed_by == "analyst/ann"
+        columns = (await ann.GetModel(pb.GetModelRequest(version=done.version), timeout=10)).columns
+        assert "code_probability_ppm" not in {each.name for each in columns}
         assert told.window.outcomes > 3000
         assert 0.02 < metrics["base_rate"] < 0.3
         assert metrics["auc"] > 0.65
@@ -91,6 +94,23 @@ async def test_a_model_learns_of_inspections_and_finds_more_than_chance(database
         chances = scores.values / 1e6
         assert auc(found, chances) > 0.65
         assert precision_at(found, chances, 0.1) > 2 * found.mean()
+
+
+async def test_a_model_learns_how_probable_codes_were_where_a_model_of_codes_was_active(database_url: str) -> None:
+    items = traffic(12, 2000, 10_000)[0].child("items")
+    pairs = dict(zip(items.strings("description").tolist(), items.strings("commodity_code").tolist(), strict=True))
+    pairs = {text: code[:6] for text, code in pairs.items() if text and len(code) >= 6}
+    content = code_models.file_of(list(pairs), list(pairs.values()), "traffic")
+    async with running("risk", assemble, database_url) as risk, Database(database_url, name="risk") as database:
+        ann, bob = await analyst(risk), await analyst(risk, "bob")
+        await code_models.activate(ann, bob, "traffic", content)
+        await inspected(risk, database, 12, 2000, 10_000)
+        done = await trained(ann, day_of(await database.now()), "t")
+        assert (done.job.state, done.job.error) == (jobs_pb2.JOB_STATE_DONE, "")
+        told = await ann.GetModel(pb.GetModelRequest(version=done.version), timeout=10)
+        assert "code_probability_ppm" in {each.name for each in told.columns}
+        await ann.ChallengeModel(pb.ChallengeModelRequest(request_id="c", version=done.version), timeout=10)
+        await in_force(risk, "challenger", done.version, 700_000)
 
 
 async def test_champion_and_challenger_are_compared_on_what_was_inspected(database_url: str) -> None:

@@ -32,6 +32,7 @@ class Act(enum.StrEnum):
     """What the client does in a case, beside filing and reading its notices."""
 
     NONE = "-"
+    CORRECT = "files it again under the same reference, with a new request_id"
     RETRY = "sends the same call again, with the same request_id"
     ANSWER = "answers the request (AnswerControls)"
     ANSWER_LATE = "answers the request after the notice CONTROL_REMINDED"
@@ -197,6 +198,15 @@ _ALL: Final = (
     Case(
         "TOOLATE", "The goods are released at once, so that an amendment is refused.",
         ("DECIDED", "RELEASED", "AMENDMENT_REFUSED"), "RELEASED", _RELEASED, Act.AMEND_LATE,
+    ),
+    Case(
+        "REFUSED",
+        "The consignment is refused (`ELEMENT_MISSING`, as if the description of its first item were empty), also if the same call is sent again. "
+        "A new call with the reference is accepted; then as RELEASE. Only of `SubmitConsignments`, not of columns.",
+        _DECIDED_RELEASED,
+        "RELEASED",
+        _RELEASED,
+        Act.CORRECT,
     ),
     Case("WITHDRAW", "The filer withdraws its declaration.", ("DECIDED", "INVALIDATED"), "INVALIDATED", (), Act.WITHDRAW),
     _failing(CallFailure.DOWN, "The first call fails with UNAVAILABLE (`SHUTTING_DOWN`); nothing was filed. Then as RELEASE."),

@@ -22,6 +22,8 @@ from luxor.ingestion.v1 import ingestion_pb2
 
 CASE_SECONDS: Final = 60.0
 """How long the notices of a case may take."""
+REFUSAL: Final = ("ELEMENT_MISSING", "consignments[0].items[0].description")
+"""Reason and path of the consignment that is refused."""
 ANSWER_SECONDS: Final = 20.0
 """Deadline of the other calls that fail."""
 SLOW_SECONDS: Final = 2.0
@@ -110,6 +112,8 @@ async def _file(client: Client, each: Conversation, target: str, party: Party | 
     try:
         if each.case.failure is not None:
             await _meet_failure(each, each.case.failure, request_id, target, party)
+        if each.case.act is Act.CORRECT:
+            await _meet_refusal(client, each)
         answer = await client.submit([each.message], request_id=request_id)
         (result,) = answer.results
         each.mrn = result.receipt.mrn
@@ -119,6 +123,16 @@ async def _file(client: Client, each: Conversation, target: str, party: Party | 
             )
     except LuxorError as error:
         each.errors.append(f"filing: expected an answer, found {error.reason}")
+
+
+async def _meet_refusal(client: Client, each: Conversation) -> None:
+    """Make the call whose consignment is refused, twice."""
+    request_id = str(uuid.uuid4())
+    for _ in range(2):
+        (result,) = (await client.submit([each.message], request_id=request_id)).results
+        reasons = {(error.reason, error.path) for error in result.errors}
+        if result.receipt.mrn or REFUSAL not in reasons:
+            each.errors.append(f"first call: expected {' at '.join(REFUSAL)}, found {sorted(reasons) or 'acceptance'}")
 
 
 async def _meet_failure(

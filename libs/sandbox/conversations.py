@@ -119,8 +119,10 @@ def _judged(case: Case, reference: str, own: Sequence[Event]) -> Conversation:
     checks = [_is_filed(filings, mrn)]
     if case.failure is not None:
         checks += _retried(case.failure, filings, own)
+    if case.act is Act.CORRECT:
+        checks.append(_corrected(filings))
     about_goods = [event for event in own if mrn and event.mrn == mrn]
-    if case.act not in (Act.NONE, Act.RETRY):
+    if case.act not in (Act.NONE, Act.RETRY, Act.CORRECT):
         checks.append(_acted(case.act, about_goods))
     seen = list(dict.fromkeys((event.detail, event.at) for event in about_goods if event.kind == "noticed"))
     checks.append(_noticed(case, [kind for kind, _ in seen]))
@@ -157,6 +159,16 @@ def _retried(failure: CallFailure, filings: Sequence[Event], own: Sequence[Event
     twice.discard(failed.reference)
     also = f"also filed as {', '.join(sorted(twice))}" if twice else "filed once"
     yield Check("The goods are not filed under a second reference", not twice, also)
+
+
+def _corrected(filings: Sequence[Event]) -> Check:
+    """Compare the call that was accepted with the one that was refused."""
+    refused = {event.request_id for event in filings if event.code == REFUSED}
+    accepted = [event.request_id for event in filings if event.mrn]
+    rule = "It is filed again under the same reference, with a new request_id"
+    if not refused:
+        return Check(rule, False, "it was not refused; use SubmitConsignments and a new local reference")
+    return Check(rule, bool(accepted) and accepted[0] not in refused, f"{len(filings)} calls")
 
 
 def _until_accepted(filings: Sequence[Event]) -> list[Event]:

@@ -1,6 +1,7 @@
 """What the sandbox reads of a call that files consignments, before a service checks it."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from libs.columns import Table
@@ -45,6 +46,15 @@ def read(method: str, raw: bytes) -> Filing | None:
     except Exception:
         # Columns are not checked yet, so reading them may fail in any way.
         return None
+
+
+def without_description(raw: bytes, places: Sequence[int]) -> bytes:
+    """Return a call of SubmitConsignments in which the first item of some consignments has no description."""
+    request = ingestion_pb2.SubmitConsignmentsRequest.FromString(raw)
+    for place in places:
+        for item in request.consignments[place].items[:1]:
+            item.description = ""
+    return request.SerializeToString()
 
 
 def _messages(raw: bytes) -> Filing:

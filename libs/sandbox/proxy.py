@@ -13,7 +13,7 @@ import grpc
 
 from libs import telemetry
 from libs.sandbox import filings
-from libs.sandbox.cases import CallFailure, Selected, selected
+from libs.sandbox.cases import Act, CallFailure, Selected, selected
 from libs.sandbox.conversations import OK, REFUSED, Event
 from libs.sandbox.script import Script, ScriptFailed, Sleep
 from libs.server import identity
@@ -71,6 +71,8 @@ class Proxy(grpc.GenericRpcHandler):
         self._channels: dict[tuple[Identity, str], LuxorChannel] = {}
         self._failures: dict[Key, float] = {}
         """When the failure of a reference ends, for those that it began for."""
+        self._refused: dict[Key, str] = {}
+        """The request_id with which a reference is refused."""
         self._played: dict[Key, None] = {}
         self._scripts: set[asyncio.Task[None]] = set()
 
@@ -178,6 +180,8 @@ class Proxy(grpc.GenericRpcHandler):
                 await self._sleep(min(context.time_remaining() or SLOW_SECONDS_MAX, SLOW_SECONDS_MAX))
             raise refusal
         await self._open_accounts(caller, [filing.rows[place] for place, each in chosen.items() if not each.case.owes])
+        if method == filings.MESSAGES and (refused := self._refused_places(account, filing, chosen)):
+            raw = filings.without_description(raw, refused)
         answer = await self._forward(method, raw, caller, context)
         mrns = [each.receipt.mrn for each in ingestion_pb2.SubmitConsignmentsResponse.FromString(answer).results]
         for place, found in chosen.items():
@@ -207,6 +211,16 @@ class Proxy(grpc.GenericRpcHandler):
             if now < ends_at:
                 return failure, ends_at
         return None, 0.0
+
+    def _refused_places(self, account: str, filing: filings.Filing, chosen: Mapping[int, Selected]) -> list[int]:
+        """Return the places of the consignments that this call is to have refused: of each reference those of its first request_id."""
+        places = []
+        for place, found in chosen.items():
+            if found.case.act is Act.CORRECT:
+                request_id = self._refused.setdefault((account, filing.rows[place].reference), filing.request_id)
+                places += [place] if request_id == filing.request_id else []
+        _forget(self._refused)
+        return places
 
     def _refusal(self, failure: CallFailure, retry_at: float) -> Refusal:
         if failure is CallFailure.BUSY:

@@ -120,6 +120,21 @@ def test_what_the_client_must_do_is_looked_for(case: str, event: Event, rule: st
     assert wrong([*events, event], case) == []
 
 
+NEW_CALL = "It is filed again under the same reference, with a new request_id"
+
+
+@pytest.mark.parametrize(
+    ("filings", "expected"),
+    [
+        ([filed("REFUSED-1", mrn="", code=REFUSED), filed("REFUSED-1", 2.0, request_id="new")], []),
+        ([filed("REFUSED-1", mrn="", code=REFUSED), filed("REFUSED-1", 2.0)], [NEW_CALL]),
+        ([filed("REFUSED-1")], [NEW_CALL]),
+    ],
+)
+def test_what_was_refused_is_filed_again_with_a_new_request_id(filings: list[Event], expected: list[str]) -> None:
+    assert wrong([*filings, *released("REFUSED")], "REFUSED") == expected
+
+
 def test_a_failure_of_the_sandbox_is_named_as_such() -> None:
     events = [filed("HOLD-1"), *noticed("HELD"), Event("failed", ACCOUNT, 3.0, mrn=MRN, detail="step arrive: why")]
     assert wrong(events, "HOLD") == ["The sandbox plays its part"]

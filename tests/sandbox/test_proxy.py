@@ -26,7 +26,7 @@ from libs.server.errors import STATUS_KEY, Refusal, reason_of, retry_after
 from libs.server.transport.revocation_lists import revoke
 from libs.server.transport.tls import LocalCA, certificate_of, server_credentials
 from luxor.clearance.v1 import clearance_pb2
-from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.consignment.v1.consignment_pb2 import Consignment, Item
 from luxor.ingestion.v1 import ingestion_pb2
 
 SUBMIT = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
@@ -284,6 +284,15 @@ async def test_a_call_has_one_fault_at_a_time(door: Door) -> None:
     assert await door.refused("DOWN-1", "FAIL-1") == "SHUTTING_DOWN"
     assert await door.refused("DOWN-1", "FAIL-1") == "INTERNAL"
     await door.file("DOWN-1", "FAIL-1")
+
+
+async def test_a_refusal_is_that_of_the_service_for_the_first_request_id_of_a_reference(door: Door) -> None:
+    described = {"items": [Item(description="Belt"), Item(description="Boot")]}
+    for request_id, place, expected in (("r", 0, ""), ("r", 1, ""), ("new", 2, "Belt")):
+        await door.file("SHOP-1", "REFUSED-1", request_id=request_id, **described)
+        whole, changed = ingestion_pb2.SubmitConsignmentsRequest.FromString(door.behind.calls[place][1]).consignments
+        assert [item.description for item in whole.items] == ["Belt", "Boot"]
+        assert [item.description for item in changed.items] == [expected, "Boot"]
 
 
 async def test_columns_select_cases_as_messages_do(door: Door) -> None:

@@ -18,7 +18,7 @@ _OF_STATUS: Final = {
 
 def tidy_code(value: str) -> str:
     """Return a code without blanks, in capitals."""
-    return value if value.isalnum() and value.isupper() else "".join(value.split()).upper()
+    return value if value.isdigit() or (value.isalnum() and value.isupper()) else "".join(value.split()).upper()
 
 
 def country_error(value: str) -> str:

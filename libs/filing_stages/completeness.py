@@ -1,6 +1,6 @@
 """Which elements of the stages' data sets filings lack. Tables of ConsignmentColumns. Pure; whole batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -57,6 +57,21 @@ def gaps(filings: Table, data_sets: DataSets, days: IntArray) -> list[Gaps]:
         if key not in texts:
             texts[key] = _gaps_of([(stage, element) for stage, element, rows in lacking if rows[row]])
     return [texts[key] for key in keys]
+
+
+def counted(filings: Table, data_sets: DataSets, stage: Stage, day: int) -> IntArray:
+    """Return how many elements of a stage each filing lacks, of those without which it is accepted, shape (n,).
+
+    They are accepted on `day` since 1970-01-01. An element that both the stage and a jurisdiction ask for counts once.
+    """
+    rows: dict[str, BoolArray] = {}
+    required = data_sets.required(stage)
+    for element, lacking in _lacking(filings, data_sets, stage, day, required):
+        rows[element] = rows[element] | lacking if element in rows else lacking
+    count = np.zeros(filings.rows, np.int64)
+    for lacking in rows.values():
+        count += lacking
+    return count
 
 
 def additions(
@@ -129,13 +144,17 @@ def meets(filings: Table, rule: Rule) -> BoolArray:
     return found
 
 
-def _lacking(filings: Table, data_sets: DataSets, stage: Stage, days: IntArray) -> Iterator[tuple[str, BoolArray]]:
+def _lacking(
+    filings: Table, data_sets: DataSets, stage: Stage, days: IntArray | int, without: Collection[str] = ()
+) -> Iterator[tuple[str, BoolArray]]:
     for name in data_sets.mandatory(stage):
-        yield name, lacks(filings, name)
+        if name not in without:
+            yield name, lacks(filings, name)
     for name, rule in data_sets.conditional(stage):
         yield name, lacks(filings, name) & meets(filings, rule)
     for _, addition, rows in additions(filings, data_sets, stage, days):
-        yield addition.element, rows
+        if addition.element not in without:
+            yield addition.element, rows
 
 
 def _gaps_of(lacking: Sequence[tuple[Stage, str]]) -> Gaps:

@@ -15,10 +15,19 @@ _MICROS_PER_MINUTE = 60_000_000
 def late(
     filings: Table, data_sets: DataSets, early: BoolArray, times: IntArray
 ) -> Iterator[tuple[str, Deadline, BoolArray]]:
-    """Yield jurisdictions of destination, a deadline of theirs, and the filings that missed it, shape (n,).
+    """Yield jurisdictions of destination, a deadline of theirs, and the filings that missed it, shape (n,)."""
+    for jurisdiction, deadline, _, missed in judged(filings, data_sets, early, times):
+        if missed.any():
+            yield jurisdiction, deadline, missed
+
+
+def judged(
+    filings: Table, data_sets: DataSets, early: BoolArray, times: IntArray
+) -> Iterator[tuple[str, Deadline, BoolArray, BoolArray]]:
+    """Yield jurisdictions of destination, a deadline of theirs, the filings that it judges, and those of them that missed it, shape (n,).
 
     `early` are those before the declaration; `times` of the filings in microseconds since 1970-01-01 UTC, shape (n,). A filing without the
-    time that its deadline depends on is not late: nobody knows.
+    time that its deadline depends on is neither in time nor late: nobody knows.
     """
     departure, arrival = (filings.ints(f"transport_{name}_time") for name in ("departure", "arrival"))
     if not (departure.valid.any() or arrival.valid.any()):
@@ -46,6 +55,6 @@ def late(
                 rows &= trip > deadline.trip_minutes_over
             open_ &= ~rows
             time = departure if deadline.before == "departure" else arrival
-            missed = rows & time.valid & (time.values < times + deadline.minutes * _MICROS_PER_MINUTE)
-            if missed.any():
-                yield jurisdiction.jurisdiction, deadline, missed
+            known = rows & time.valid
+            missed = known & (time.values < times + deadline.minutes * _MICROS_PER_MINUTE)
+            yield jurisdiction.jurisdiction, deadline, known, missed

@@ -87,7 +87,8 @@ def assemble(start: Start) -> Sequence[Background]:
         },
         brakes={"SubmitConsignments": backlog_of_decisions, "SubmitConsignmentColumns": backlog_of_decisions},
     )
-    start.server.add(add_FilerServiceServicer_to_server, filers.FilerService(store.filers), roles=filers.ROLES)
+    register = filers.FilerService(store.filers, rules.weights)
+    start.server.add(add_FilerServiceServicer_to_server, register, roles=filers.ROLES)
     start.server.add(
         add_PartServiceServicer_to_server, PartService(store, parts, parties, admission, linking), roles=ROLES_OF_PARTS
     )
@@ -100,12 +101,12 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     traces = Traces(start, Amendments(store).trail)
     steps = (
-        make_days("submission", "amendment"),
+        make_days("submission", "amendment", "scorecard", "scorecard_example"),
         make_days("part", "part_link", "part_join", span=SPAN_DAYS),
         rotate_generations,
         drop_serials,
         drop_days("submission", SUBMISSION_DAYS),
-        drop_days("amendment", SUBMISSION_DAYS),
+        *(drop_days(table, SUBMISSION_DAYS) for table in ("amendment", "scorecard", "scorecard_example")),
         *(drop_days(table, SUBMISSION_DAYS, span=SPAN_DAYS) for table in ("part", "part_link", "part_join")),
         expire_parts,
         purge_requests(),

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from google.protobuf import json_format
 
 from libs.cli.local.supervisor import LocalSystem
 from libs.cli.main import COMMANDS, luxor
 from libs.client.filing import files
 from libs.simulator import Simulator
 from tests.cli.decisions import await_counted, await_decided, counted
+from tests.ingestion.consignments import consignment
 
 pytestmark = pytest.mark.long
 
@@ -449,6 +451,22 @@ def test_a_filer_is_registered_represented_suspended_and_reinstated(cli: Any) ->
     assert "AEOC 17 2026-01-01 to 2026-12-31" in shown
     assert "Debts" in shown
     assert cli.error("filer", "show", "nobody", code=1)["reason"] == "FILER_UNKNOWN"
+
+
+def test_a_filer_reads_its_scorecard(cli: Any, tmp_path: Path) -> None:
+    row = consignment(1)
+    row.items[0].description = "[red]"
+    file = tmp_path / "scored.jsonl"
+    file.write_text(json.dumps(json_format.MessageToDict(row, preserving_proto_field_name=True)), encoding="utf-8")
+    cli.run("file", str(file), "--as", "filer/scored")
+    (card,) = cli.json("filer", "scorecard", "--as", "filer/scored")
+    assert (card["filer"], card["first"]["accuracy"]) == ("scored", {"judged": 1, "total": 70})
+    assert cli.json("filer", "scorecard", "scored") == [card]
+    shown = cli.run("filer", "scorecard", "scored").stdout
+    assert "not judged" in shown
+    assert "DESCRIPTION_VAGUE" in shown
+    assert "items[0].description [red]" in shown
+    assert "Nothing was filed" in cli.run("filer", "scorecard", "nobody").stdout
 
 
 def test_another_authoritys_certificate_is_refused_with_a_hint(

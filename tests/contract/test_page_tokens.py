@@ -86,6 +86,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "SaleService.ListSales": ("officer", {"platform": "shop"}, (20_000, 1, 0)),
     "SchemeService.ListSchemeNumbers": ("officer", {}, (1, "IM2760000014")),
     "FilerService.ListFilers": ("officer", {}, ("shop",)),
+    "FilerService.GetScorecard": ("officer", {"from_day": "2026-11-01", "to_day": "2026-12-01"}, (20_000, "shop")),
     "FilerService.ListFilerVersions": ("officer", {"id": "shop"}, (7,)),
     "PartService.ListParts": ("filer", {}, (7,)),
     "RiskService.ListSeeds": ("officer", {}, (20_000,)),

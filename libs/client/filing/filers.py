@@ -12,6 +12,7 @@ from luxor.ingestion.v1 import filers_pb2 as pb
 from luxor.ingestion.v1.filers_pb2_grpc import FilerServiceStub
 
 PAGE: Final = 1_000
+SCORECARDS_PAGE: Final = 31
 
 
 async def entries(client: Client, ident: str = "") -> list[pb.Filer]:
@@ -26,6 +27,13 @@ async def versions(client: Client, ident: str) -> list[pb.Filer]:
     request = pb.ListFilerVersionsRequest(id=ident, page_size=PAGE)
     answers = pages(client, "ingestion", FilerServiceStub, "ListFilerVersions", request, pb.ListFilerVersionsResponse)
     return [each async for page in answers for each in page.versions]
+
+
+async def scorecards(client: Client, from_day: str, to_day: str, filer: str = "") -> list[pb.Scorecard]:
+    """Return the scorecards of days by day and filer, of one filer or of all. Roles: officer, analyst; a filer gets its own alone."""
+    request = pb.GetScorecardRequest(filer=filer, from_day=from_day, to_day=to_day, page_size=SCORECARDS_PAGE)
+    answers = pages(client, "ingestion", FilerServiceStub, "GetScorecard", request, pb.GetScorecardResponse)
+    return [each async for page in answers for each in page.scorecards]
 
 
 async def change(

@@ -19,9 +19,13 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.ingestion.v1 import filers_pb2 as pb
 from luxor.ingestion.v1.filers_pb2_grpc import FilerServiceServicer
 from luxor.ingestion.v1.parts_pb2 import PartyRole
+from services.ingestion.api import scorecards
 from services.ingestion.commands.put_filers import FilerPut, put_filers
 from services.ingestion.filers.register import OPEN_END, Filer, FilerCertificate, Representative, TrustedStatus
+from services.ingestion.quality.scorecards import Key
+from services.ingestion.quality.scores import Weights
 from services.ingestion.store.filers import Filers
+from services.ingestion.store.scorecards import Scorecards
 
 FILERS_MAX: Final = 1_000
 PAGE_DEFAULT: Final = 100
@@ -30,6 +34,7 @@ ROLES: Final = {
     "PutFilers": {Role.OFFICER},
     "ListFilers": {Role.OFFICER, Role.ANALYST, Role.FILER},
     "ListFilerVersions": {Role.OFFICER, Role.ANALYST},
+    "GetScorecard": {Role.OFFICER, Role.ANALYST, Role.FILER},
 }
 """Who may call what."""
 
@@ -52,9 +57,11 @@ class _Malformed(Exception):
 class FilerService(FilerServiceServicer):
     """Maintains the register of filers."""
 
-    def __init__(self, filers: Filers) -> None:
-        """Serve from a store."""
+    def __init__(self, filers: Filers, weights: Weights) -> None:
+        """Serve from a store; `weights` say what reasons take from scores today."""
         self._filers = filers
+        self._weights = weights
+        self._scorecards = Scorecards(filers.database)
         self._pages = PageTokens(filers.database)
 
     async def PutFilers(
@@ -121,6 +128,27 @@ class FilerService(FilerServiceServicer):
         response = pb.ListFilerVersionsResponse(versions=map(_message, found[:limit]))
         if len(found) > limit:
             response.next_page_token = await self._pages.token(request, found[limit - 1].version)
+        return response
+
+    async def GetScorecard(
+        self, request: pb.GetScorecardRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetScorecardResponse:
+        """Return a page of scorecards by day and filer; to a filer its own alone."""
+        caller = call.current().identity
+        first, last = scorecards.days_of(request)
+        limit = page_size_of(request.page_size, scorecards.PAGE_MAX, scorecards.PAGE_MAX)
+        after = await self._pages.place(request, (first, ""))
+        filer = request.filer
+        if caller.role is Role.FILER:
+            if filer not in ("", caller.id):
+                return pb.GetScorecardResponse()
+            filer = caller.id
+        found = await self._scorecards.page(first, last, filer, Key(*after), limit + 1)
+        response = pb.GetScorecardResponse(
+            scorecards=[scorecards.message(each, self._weights) for each in found[:limit]]
+        )
+        if len(found) > limit:
+            response.next_page_token = await self._pages.token(request, *found[limit - 1].key)
         return response
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
 from libs.server import call
@@ -10,6 +11,7 @@ from luxor.errors.v1 import errors_pb2
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from services.ingestion.commands.submit import Submitted
 from services.ingestion.filing.findings import ERRORS_MAX, ElementError
+from services.ingestion.quality.scores import NOT_JUDGED, Array, Term
 
 Response: TypeAlias = pb.SubmitConsignmentsResponse | pb.SubmitConsignmentColumnsResponse
 R = TypeVar("R", pb.SubmitConsignmentsResponse, pb.SubmitConsignmentColumnsResponse)
@@ -38,6 +40,7 @@ def _fill(submitted: Submitted, response: Response) -> None:
                 receipt = submitted.amended.receipt(row)
                 set_receipt(result.receipt, receipt.mrn, receipt.local_reference, receipt.accepted_at, receipt.version)
                 result.receipt.changed_by = receipt.changed_by
+                set_quality(result.receipt, receipt.quality)
         elif place is not None:
             assert filing is not None
             assert taken is not None
@@ -49,6 +52,7 @@ def _fill(submitted: Submitted, response: Response) -> None:
             else:
                 result.status = pb.SUBMISSION_STATUS_ACCEPTED
                 set_receipt(result.receipt, taken.mrns[place], reference, int(taken.accepted_at[place]))
+                set_quality(result.receipt, submitted.quality(row))
         else:
             result.status = pb.SUBMISSION_STATUS_REFUSED
         described = errors[: ERRORS_MAX - len(result.errors)]
@@ -85,3 +89,20 @@ def set_receipt(receipt: pb.Receipt, number: str, reference: str, accepted_at: i
     receipt.mrn, receipt.version, receipt.local_reference = number, version, reference
     receipt.accepted_at.seconds, micros = divmod(accepted_at, 1_000_000)
     receipt.accepted_at.nanos = micros * 1000
+
+
+def set_quality(receipt: pb.Receipt, quality: Array | None) -> None:
+    """Fill in the quality of a version, shape (1,), if there is one."""
+    if quality is not None:
+        receipt.quality.CopyFrom(_quality(*quality["scores"][0].tolist()))
+
+
+@lru_cache(maxsize=1024)
+def _quality(*scores: int) -> pb.Quality:
+    """Return the message of scores in the order of the terms; filings have the same few."""
+    judged = [score for score in scores if score != NOT_JUDGED]
+    message = pb.Quality(score=sum(judged) // len(judged))
+    for term, score in zip(Term, scores, strict=True):
+        if score != NOT_JUDGED:
+            setattr(message, term.name.lower(), score)
+    return message

@@ -26,6 +26,7 @@ from services.ingestion.commands.submit import Submit
 from services.ingestion.filing import column_reader
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import Store, StoredReceipt
+from services.ingestion.store.scorecards import Scorecards
 
 BATCH_MAX = 1000
 ITEMS_MAX = 10_000
@@ -42,6 +43,7 @@ class IngestionService(IngestionServiceServicer):
         """Read from a store; `submit` takes filings in; columns have at most `message_bytes_max` bytes as messages."""
         self._store = store
         self._amendments = Amendments(store)
+        self._scorecards = Scorecards(store.database)
         self._submit = submit
         self._message_bytes_max = message_bytes_max
 
@@ -125,12 +127,16 @@ class IngestionService(IngestionServiceServicer):
             rows = await self._store.by_reference(identity.id, names, partitions_of(identity.id, names))
             found.update(zip(by_reference, rows, strict=True))
         newest = await self._newest(found)
+        known = {place: receipt for place, receipt in found.items() if receipt is not None}
+        keys = [(receipt.mrn, newest[place][0] if place in newest else 1) for place, receipt in known.items()]
+        quality = dict(zip(known, await self._scorecards.qualities(keys), strict=True)) if known else {}
         for place in (*by_mrn, *by_reference):
             receipt = found.get(place)
             if receipt is not None:
                 version, accepted_at, changed_by = newest.get(place, (1, receipt.accepted_at, ""))
                 messages.set_receipt(results[place].receipt, receipt.mrn, receipt.local_reference, accepted_at, version)
                 results[place].receipt.changed_by = changed_by
+                messages.set_quality(results[place].receipt, quality[place])
             else:
                 key = request.keys[place]
                 kind = key.WhichOneof("key")

@@ -6,7 +6,7 @@ that another call stores meanwhile makes the caller decide again (VersionStored)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,8 +26,11 @@ from services.ingestion.filing.amendment import (
     unknown_filing,
 )
 from services.ingestion.filing.findings import ElementError
+from services.ingestion.quality.scorecards import Card, Key
+from services.ingestion.quality.scores import Array, later_version
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import Filing, Taken
+from services.ingestion.store.scorecards import Scorecards
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Receipt:
     """Microseconds since 1970-01-01 UTC."""
     changed_by: str
     """Who filed the version; empty: the filer of the first one."""
+    quality: Array | None
+    """None for an invalidation, and where it was not scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,10 @@ class Amended:
     """By filer of first versions, until which day it is a trusted operator; None: it is none."""
     xid: int = 0
     """The number of the transaction that added versions; 0 if none was added."""
+    quality: Mapping[tuple[str | int, int], Array | None] = field(default_factory=dict)
+    """By number of a filing, as in Versions, and version: of repeated and new versions, and of the first and the newest of filings that change."""
+    cards: Mapping[Key, Card] = field(default_factory=dict)
+    """What the new versions change of scorecards."""
 
     def error(self, row: int) -> ElementError | None:
         """Return why a row was refused, None if it was not."""
@@ -73,7 +82,8 @@ class Amended:
         by = outcome.filing.changed_by.get(outcome.version, "")
         if outcome.is_new:
             by = self.changed_by(outcome.filing)
-        return Receipt(self.number(outcome.filing), outcome.version, outcome.filing.reference, at, by)
+        quality = self.quality.get((outcome.filing.number, outcome.version))
+        return Receipt(self.number(outcome.filing), outcome.version, outcome.filing.reference, at, by, quality)
 
     def changed_by(self, filing: Versions) -> str:
         """Return who files the new versions of a filing, "" where it is the filer of the first one."""
@@ -108,15 +118,24 @@ class Amended:
 class Amend:
     """Amends and invalidates filings: a filer's own, and those entrusted to it by a representation."""
 
-    def __init__(self, amendments: Amendments) -> None:
-        """Read and write versions."""
+    def __init__(self, amendments: Amendments, scorecards: Scorecards) -> None:
+        """Read and write versions, and the quality of each."""
         self._amendments = amendments
+        self._scorecards = scorecards
 
     async def decide(
-        self, filer: str, table: Table, rows: Sequence[int], filing: Filing | None, *, oldest: int
+        self,
+        filer: str,
+        table: Table,
+        rows: Sequence[int],
+        filing: Filing | None,
+        *,
+        oldest: int,
+        scored: Array | None = None,
     ) -> Amended:
         """Return what these rows of a batch do; `filing` has the new filings of the same batch, which they may change.
 
+        `scored` has the quality of each row of the batch, None where they are not scored.
         Filings that were accepted before the day `oldest` are not changed any more.
         """
         filings = await self._filings(filer, table, rows, filing, oldest)
@@ -131,11 +150,46 @@ class Amend:
         for (row, versions, _), differs in zip(repeats, differing(pairs), strict=True):
             if differs:
                 outcomes[row] = Outcome(replaced_before(Content(table, row), versions))
-        numbers = [each.filing.number for each in outcomes.values() if each.filing is not None]
-        if days := self._amendments.missing_days([each for each in numbers if isinstance(each, str)]):
+        changed = [each.filing for each in outcomes.values() if each.filing is not None]
+        numbers = {each.number for each in changed if isinstance(each.number, str)}
+        if days := self._amendments.missing_days(numbers):
             async with self._amendments.store.database.transaction() as tx:
                 await self._amendments.add_days(tx, days)
-        return Amended(filer, table, outcomes)
+        return await self.scored(Amended(filer, table, outcomes), filing, scored)
+
+    async def scored(self, amended: Amended, filing: Filing | None, scored: Array | None) -> Amended:
+        """Return the same with the quality of its versions; `scored` has that of each row of the batch, None where they are not scored."""
+        outcomes, table = amended.outcomes, amended.table
+        quality = await self._quality(outcomes.values(), filing)
+        if scored is not None:
+            new = sorted((row for row, each in outcomes.items() if each.is_new), key=lambda row: outcomes[row].version)
+            for row in new:
+                versions, version = outcomes[row].filing, outcomes[row].version
+                assert versions is not None
+                first, filed = quality.get((versions.number, 1)), scored[row : row + 1]
+                withdrawn = Content(table, row).is_withdrawn()
+                later = filed if first is None else later_version(filed, first)
+                quality[versions.number, version] = None if withdrawn else later
+        return replace(amended, quality=quality)
+
+    async def _quality(
+        self, outcomes: Iterable[Outcome], filing: Filing | None
+    ) -> dict[tuple[str | int, int], Array | None]:
+        """Return the quality of stored versions: those that are repeated, and the first and the newest of filings that change."""
+        quality: dict[tuple[str | int, int], Array | None] = {}
+        stored: dict[tuple[str, int], None] = {}
+        for each in outcomes:
+            if each.filing is None:
+                continue
+            number = each.filing.number
+            if isinstance(number, str):
+                versions = (1, max(each.filing.times)) if each.is_new else (each.version,)
+                stored |= dict.fromkeys((number, version) for version in versions)
+            elif filing is not None and filing.quality is not None:
+                quality[number, 1] = filing.quality[number : number + 1]
+        if stored:
+            quality |= zip(stored, await self._scorecards.qualities(list(stored)), strict=True)
+        return quality
 
     async def _filings(
         self, filer: str, table: Table, rows: Sequence[int], filing: Filing | None, oldest: int
@@ -214,10 +268,14 @@ class Amend:
             until = np.array([each or 0 for each in trusted], np.int64)
             table = table.with_columns({"filer_trusted_until": Ints.of(until, is_trusted)})
         changed_by = [amended.changed_by(each) for each in filings]
+        qualities = [
+            amended.quality.get((each.number, new[row].version)) for each, row in zip(filings, rows, strict=True)
+        ]
+        stored = [None if each is None else each.tobytes() for each in qualities]
         now, xid = await self._amendments.add(
-            tx, table, partitions, changed_by, trace=trace, shift_micros=shift_micros, is_joined=is_joined
+            tx, table, partitions, changed_by, stored, trace=trace, shift_micros=shift_micros, is_joined=is_joined
         )
-        return replace(amended, now=now, xid=xid)
+        return replace(amended, now=now, xid=xid, cards=_cards(amended))
 
 
 def _contents(table: Table, new: dict[int, Outcome]) -> tuple[Table, list[int]]:
@@ -247,6 +305,27 @@ def _contents(table: Table, new: dict[int, Outcome]) -> tuple[Table, list[int]]:
         )
         rows += [row for row, _ in group]
     return Table.concat(parts), rows
+
+
+def _cards(amended: Amended) -> dict[Key, Card]:
+    """Return what new versions change of scorecards: those of the day and the filer of the first versions, if these were scored."""
+    cards: dict[Key, Card] = {}
+    for each in sorted(amended.new.values(), key=lambda each: each.version):
+        filing = each.filing
+        assert filing is not None
+        first = amended.quality.get((filing.number, 1))
+        if first is None:
+            continue
+        prior = amended.quality.get((filing.number, each.version - 1))
+        if (
+            prior is None
+            and not filing.contents[each.version - 1].is_withdrawn()
+            and each.version - 1 not in filing.withdrawals
+        ):
+            prior = first  # a version of a release without scores left the card as it was
+        key = Key(mrn.parse(amended.number(filing)).day, filing.filer)
+        cards.setdefault(key, Card()).replace(prior, amended.quality.get((filing.number, each.version)))
+    return cards
 
 
 def _day_of(number: str) -> int:

@@ -5,6 +5,7 @@ A repeated request gets its first answer; with other content it is refused (Requ
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from libs.customs.partitions import partitions_of
 from libs.customs.time import date_of_day, day_of
 from libs.feed.publish.backlog import Backlog
 from libs.release_law.law import included
+from libs.store.database import Transaction
 from services.ingestion.commands.admission import FilerAdmission, NotAdmitted
 from services.ingestion.commands.amend import Amend, Amended
 from services.ingestion.commands.parts.linking import Linking
@@ -26,8 +28,11 @@ from services.ingestion.filing.amendment import CHANGED_DAYS
 from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.validation import ENVELOPE
+from services.ingestion.quality.scorecards import Card, Key, examples_of, measured
+from services.ingestion.quality.scores import Array
 from services.ingestion.store.amendments import Amendments, VersionStored
 from services.ingestion.store.filings import NO_DIGEST, Filing, PriorReference, Store, Taken, Uncompared
+from services.ingestion.store.scorecards import Scorecards
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Submitted:
     """The valid amendments and invalidations; None if there is none."""
     answer: bytes = b""
     """The response as it is stored for a repeated request; empty if it is rebuilt from the stored references."""
+    prior_quality: Mapping[str, Array | None] = field(default_factory=dict)
+    """By MRN, of first versions that were filed before; None where they were not scored."""
     is_repeated: bool = False
     """Whether the request was answered before; then only its answer is known."""
 
@@ -57,6 +64,22 @@ class Submitted:
         """Return the number of consignments that were accepted now."""
         new = 0 if self.taken is None else int(self.taken.fresh.sum())
         return new if self.amended is None else new + len(self.amended.new)
+
+    @property
+    def refused(self) -> int:
+        """Return the number of consignments that were refused now."""
+        amended = 0 if self.amended is None else sum(each.error is not None for each in self.amended.outcomes.values())
+        reused = 0 if self.taken is None else sum(map(self.is_reused, self.places))
+        return int(self.checked.refused.sum()) + reused + amended
+
+    def quality(self, row: int) -> Array | None:
+        """Return the quality of an accepted new filing, shape (1,), of its first version; None if that was not scored."""
+        assert self.taken is not None
+        place = self.places[row]
+        if not self.taken.fresh[place]:
+            return self.prior_quality.get(self.taken.mrns[place])
+        assert self.filing is not None
+        return None if self.filing.quality is None else self.filing.quality[place : place + 1]
 
     @property
     def late(self) -> int:
@@ -166,7 +189,9 @@ class Submit:
         self._rules = check_rules.included() if rules is None else rules
         self._store = store
         self._admission = FilerAdmission(store.filers) if admission is None else admission
-        self._amend = Amend(Amendments(store))
+        self._scorecards = Scorecards(store.database)
+        self._amend = Amend(Amendments(store), self._scorecards)
+        self._calls = itertools.count()
         self._linking = linking
         self._shift_micros = shift_micros
         self._backlog = backlog
@@ -215,7 +240,9 @@ class Submit:
         while True:
             if len(later):
                 oldest = day - CHANGED_DAYS
-                amended = await self._amend.decide(filer, checked.table, later, submitted.filing, oldest=oldest)
+                amended = await self._amend.decide(
+                    filer, checked.table, later, submitted.filing, oldest=oldest, scored=checked.quality
+                )
                 trusted = {each: await self._admission.trusted_until(each, day) for each in amended.filers}
                 submitted = replace(submitted, amended=replace(amended, trusted=trusted))
             try:
@@ -230,6 +257,10 @@ class Submit:
                 # Outside of the transaction, which would hold back all feeds. Each turn is for references that were accepted meanwhile.
                 same = await self._compare(submitted.filing.table, found.prior)
                 equal |= {found.prior[place].mrn: same[place] for place in same}
+                numbers = [each.mrn for each in found.prior.values()]
+                stored_quality = await self._scorecards.qualities([(number, 1) for number in numbers])
+                quality = {**submitted.prior_quality, **dict(zip(numbers, stored_quality, strict=True))}
+                submitted = replace(submitted, prior_quality=quality)
                 places, differing = submitted.places, submitted.differing
                 others = {row: found.prior[places[row]] for row in differing if places[row] in found.prior}
                 if others:
@@ -287,7 +318,34 @@ class Submit:
                 if submitted.is_refused_in_part:
                     submitted = replace(submitted, answer=request.encode(submitted))
                 await log.remember(tx, request.filer, request.id, digest, submitted.answer)
+            # Last, because another call of the filer may wait for this one.
+            if cards := await self._cards(tx, request.filer, submitted):
+                await self._scorecards.add(tx, cards, next(self._calls))
         return submitted
+
+    async def _cards(self, tx: Transaction, filer: str, submitted: Submitted) -> dict[Key, Card]:
+        """Return what a batch changes of scorecards."""
+        cards = {} if submitted.amended is None else dict(submitted.amended.cards)
+        filing, taken = submitted.filing, submitted.taken
+        refused = submitted.refused if submitted.is_refused_in_part else 0
+        places = np.flatnonzero(taken.fresh) if taken is not None else np.zeros(0, np.int64)
+        quality = filing.quality[places] if filing is not None and filing.quality is not None else None
+        if refused or (quality is not None and len(quality)):
+            # By the clock that makes the days of the tables.
+            if taken is not None and len(places):
+                day = day_of(int(taken.accepted_at[places[0]]))
+            else:
+                day = day_of(await tx.now() + self._shift_micros)
+            card = cards.setdefault(Key(day, filer), Card())
+            card.refused += refused
+            if quality is not None and taken is not None:
+                numbers = measured(quality)
+                card.first, card.newest = card.first + numbers, card.newest + numbers
+                if reasons := self._scorecards.without_example(Key(day, filer), quality):
+                    rows = {place: row for row, place in reversed(submitted.places.items())}
+                    findings = [submitted.checked.errors.get(rows[place], ()) for place in places.tolist()]
+                    card.examples += examples_of(quality, [taken.mrns[place] for place in places], findings, reasons)
+        return cards
 
     async def _stores_digests(self) -> bool:
         """Return whether the release before may still run beside this one: it compares digests, which are stored for it."""
@@ -348,6 +406,7 @@ def _filing(
         references=names,
         partitions=partitions_of(filer, names),
         countries=table.strings("destination_country").tolist(),
+        quality=None if checked.quality is None else checked.quality[rows],
         trusted_until=trusted_until,
     )
     return Submitted(checked, filing, places, _differing(checked.table, [(row, rows[places[row]]) for row in repeats]))

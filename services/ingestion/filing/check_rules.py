@@ -16,9 +16,11 @@ from libs.customs.currencies import is_currency
 from libs.customs.descriptions import vague
 from libs.customs.descriptions.vague import VagueTerms
 from libs.files.yaml_file import YamlError, YamlFile
+from services.ingestion.quality.scores import FULL, REASONS, Term, Weights
 
 INCLUDED: Final = Path(__file__).parent / "filing_checks.yaml"
 TERMS_MAX: Final = 20_000
+_MERGED: Final = ("levels", "bounds", "quality", "postcodes")
 _FORMS: Final = {"9": "[0-9]", "A": "[A-Z]", "X": "[A-Z0-9]"}
 
 Level = Literal["none", "warn", "reject"]
@@ -26,6 +28,7 @@ TimeColumn = Literal["order_time", "export_time", "transport_departure_time", "t
 _Days = Annotated[int, msgspec.Meta(ge=0, le=36_500)]
 _Percent = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 _Price = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+_Points = Annotated[int, msgspec.Meta(ge=0, le=FULL)]
 _Term = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 _PostcodeForm = Annotated[str, msgspec.Meta(pattern="^[9AX]{3,10}$")]
 
@@ -74,10 +77,17 @@ class Bounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename="up
     time_long_past: DayBounds = DayBounds()
 
 
+class _Weight(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    term: Literal["timeliness", "accuracy", "completeness", "consistency"]
+    points: _Points
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     vague_terms: Annotated[tuple[_Term, ...], msgspec.Meta(max_length=TERMS_MAX)] = ()
     levels: Levels = Levels()
     bounds: Bounds = Bounds()
+    quality: dict[str, _Weight] = {}
+    element_points: _Points = 0
     postcodes: dict[str, Annotated[tuple[_PostcodeForm, ...], msgspec.Meta(min_length=1, max_length=20)]] = {}
 
 
@@ -99,6 +109,8 @@ class CheckRules:
     levels: Mapping[str, Level]
     """Of the rules without bounds, by their reason."""
     bounds: Bounds
+    weights: Weights
+    """What findings take from the scores of a filing."""
     postcodes: Mapping[str, PostcodeForm]
     """By country; the postal codes of others have any form."""
 
@@ -116,10 +128,14 @@ def read(path: Path) -> CheckRules:
     for where, message in _errors(own):
         raise YamlError(file.name, file.position(where)[0], where, message)
     base = YamlFile(INCLUDED).data
-    merged = {part: {**base[part], **file.data.get(part, {})} for part in ("levels", "bounds", "postcodes")}
-    whole = msgspec.convert(merged, _File)
+    merged = {part: {**base[part], **file.data.get(part, {})} for part in _MERGED}
+    name = "element_points"
+    whole = msgspec.convert(merged | {name: file.data.get(name, base[name])}, _File)
+    terms = {reason: Term[each.term.upper()] for reason, each in whole.quality.items()}
+    weights = Weights(terms, {reason: each.points for reason, each in whole.quality.items()}, whole.element_points)
     postcodes = {country: _postcode_form(country, forms) for country, forms in whole.postcodes.items()}
-    return CheckRules(vague.included(own.vague_terms), msgspec.to_builtins(whole.levels), whole.bounds, postcodes)
+    levels = msgspec.to_builtins(whole.levels)
+    return CheckRules(vague.included(own.vague_terms), levels, whole.bounds, weights, postcodes)
 
 
 def _errors(own: _File) -> Iterator[tuple[str, str]]:
@@ -128,6 +144,8 @@ def _errors(own: _File) -> Iterator[tuple[str, str]]:
         if not vague.has_word(term):
             message = f"the term {term!r} has no word: numbers, sizes of one letter and article numbers need no term"
             yield f"$.vague_terms[{place}]", message
+    for reason in own.quality.keys() - set(REASONS):
+        yield f"$.quality.{reason}", f"{reason} is no reason that warns of filings"
     for country in own.postcodes:
         if not is_country(country):
             yield f"$.postcodes.{country}", f"{country} is no country of ISO 3166-1"

@@ -70,6 +70,12 @@ class Findings:
         self._warnings: dict[int, list[ElementError]] = {}
         self.left_out: dict[int, int] = {}
         """By consignment, how many are not described."""
+        self.owners: dict[str, list[npt.NDArray[np.int64]]] = {}
+        """By reason of a warning, the consignments that have it, each any number of times."""
+
+    def count(self, reason: str, owners: npt.NDArray[np.int64]) -> None:
+        """Count a warning for the quality of these consignments."""
+        self.owners.setdefault(reason, []).append(owners)
 
     def is_full(self, owner: int, warns: bool) -> bool:
         """Count an error or a warning, and return whether so many are described that this one is not."""
@@ -83,6 +89,8 @@ class Findings:
 
     def add(self, owner: int, error: ElementError) -> None:
         """Add an error or a warning of a consignment."""
+        if error.warns:
+            self.count(error.reason, np.array([owner]))
         if not self.is_full(owner, error.warns):
             (self._warnings if error.warns else self._errors).setdefault(owner, []).append(error)
 
@@ -100,6 +108,8 @@ class Findings:
         """Add the same error for rows of a level, with its value if it may be shown."""
         if not len(rows):
             return
+        if warns:
+            self.count(reason, level.owners[rows])
         values = level.table.column(column)
         visible = shown and column not in _PERSONAL
         described = self._warnings if warns else self._errors

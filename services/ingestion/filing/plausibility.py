@@ -101,9 +101,15 @@ def _nominal_prices(_table: Table, items: _Items, _rules: CheckRules) -> _Matche
 
 def _same_parties(table: Table, _items: _Items, _rules: CheckRules) -> _Matches:
     """Find consignees with the name of the consignor; case, blanks and punctuation do not count."""
-    sent, received = (table.strings(f"{party}_name").tolist() for party in ("consignor", "consignee"))
-    same = [_is_same(own, other) for own, other in zip(received, sent, strict=True)]
-    yield "consignee_name", np.array(same, np.bool_), {}
+    sent, received = (table.strings(f"{party}_name") for party in ("consignor", "consignee"))
+    initials: dict[str, int] = {}
+    own, other = (names.map(lambda name: _initial(name, initials), np.int64) for names in (received, sent))
+    # Nearly all names end here.
+    same = (own == other) | (own < 0) | (other < 0)
+    for row in np.flatnonzero(same).tolist():
+        form = _form(received[row])
+        same[row] = form != "" and form == _form(sent[row])
+    yield "consignee_name", same, {}
 
 
 def _eoris(table: Table, _items: _Items, _rules: CheckRules) -> _Matches:
@@ -235,11 +241,10 @@ def _unlike(table: Table, column: str, is_like: Callable[[str], object]) -> Bool
     return unlike
 
 
-def _is_same(own: str, other: str) -> bool:
-    if own[:1].casefold() != other[:1].casefold() and own[:1].isalnum() and other[:1].isalnum():
-        return False  # nearly all names end here
-    form = _form(own)
-    return form != "" and form == _form(other)
+def _initial(name: str, numbers: dict[str, int]) -> int:
+    """Return the number of the initial of a name, whatever its case; -1 where it begins with neither a letter nor a digit."""
+    initial = name[:1]
+    return numbers.setdefault(initial.casefold(), len(numbers)) if initial.isalnum() else -1
 
 
 def _form(name: str) -> str:

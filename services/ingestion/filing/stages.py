@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -28,7 +29,8 @@ _NAMES: Final = {
 }
 """The stages in words."""
 _REASON: Final = "STAGE_ELEMENT_MISSING"
-_LATE: Final = "FILED_LATE"
+LATE: Final = "FILED_LATE"
+"""The reason of late filings."""
 
 
 def before_declaration(table: Table) -> BoolArray:
@@ -80,20 +82,42 @@ def additions(table: Table, early: BoolArray, rules: CheckRules, day: int) -> It
             yield Finding(_column(addition.element), at, _REASON, of_items, level == "warn", facts)
 
 
-def late(table: Table, early: BoolArray, rules: CheckRules, now: int) -> tuple[list[Finding], frozenset[int]]:
-    """Return which new filings of `now` came after their deadline: the findings at the level of the administration, and all of these rows."""
-    level = rules.levels[_LATE]
+@dataclass(frozen=True, slots=True)
+class Timeliness:
+    """Which new filings of a batch came in time, and which late."""
+
+    findings: list[Finding]
+    """Late filings at the level of the administration."""
+    judged: BoolArray
+    """Those whose deadline and time are known, shape (n,)."""
+    late: BoolArray
+    """Those of them that came after it, shape (n,)."""
+
+
+def timeliness(table: Table, early: BoolArray, rules: CheckRules, now: int) -> Timeliness:
+    """Return which new filings of `now`, microseconds since 1970-01-01 UTC, came in time and which after their deadline."""
+    level = rules.levels[LATE]
     new = table.ints("function").filled(0) <= MESSAGE_FUNCTION_NEW
-    findings: list[Finding] = []
-    late_rows: set[int] = set()
-    for jurisdiction, deadline, rows in deadlines.late(table, included(), early, np.full(table.rows, now)):
-        at = np.flatnonzero(rows & new)
-        late_rows.update(at.tolist())
-        if level != "none" and len(at):
+    found = Timeliness([], np.zeros(table.rows, np.bool_), np.zeros(table.rows, np.bool_))
+    times = np.full(table.rows, now)
+    for jurisdiction, deadline, judged, missed in deadlines.judged(table, included(), early, times):
+        np.logical_or(found.judged, judged & new, out=found.judged)
+        rows = missed & new
+        np.logical_or(found.late, rows, out=found.late)
+        if level != "none" and rows.any():
             facts = {"jurisdiction": jurisdiction, "minutes": deadline.minutes, "event": deadline.before}
             column = f"transport_{deadline.before}_time"
-            findings.append(Finding(column, at, _LATE, warns=level == "warn", facts=facts))
-    return findings, frozenset(late_rows)
+            found.findings.append(Finding(column, np.flatnonzero(rows), LATE, warns=level == "warn", facts=facts))
+    return found
+
+
+def lacking_of_stage(table: Table, early: BoolArray, day: int) -> npt.NDArray[np.int64]:
+    """Return how many elements each filing lacks of its own stage: before loading, or the simplified declaration; shape (n,)."""
+    count = completeness.counted(table, included(), Stage.SIMPLIFIED, day)
+    if early.any():
+        rows = np.flatnonzero(early)
+        count[rows] = completeness.counted(table.take(rows), included(), Stage.PRE_LOADING, day)
+    return count
 
 
 def _column(element: str) -> str:

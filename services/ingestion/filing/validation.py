@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -29,6 +28,7 @@ from services.ingestion.filing.documents import documents_of
 from services.ingestion.filing.elements import Choice, Element, Number, Several, Text, Time
 from services.ingestion.filing.findings import ElementError, Findings, Level
 from services.ingestion.filing.paths import consignment_place
+from services.ingestion.quality import scores
 
 TextError: TypeAlias = tuple[str, dict[str, Any], bool]
 """A reason with its facts, and whether it is only a warning."""
@@ -52,6 +52,8 @@ class Checked:
     """Per row, how many errors and warnings there are beyond those in `errors`; rows without any are not there."""
     late: frozenset[int] = frozenset()
     """The new filings that came after the deadline of their mode and leg."""
+    quality: scores.Array | None = None
+    """The quality of each row; None where no rules were checked. It says nothing of rows that are refused or invalidate."""
 
     def new(self) -> list[int]:
         """Return the valid rows that are new filings."""
@@ -115,18 +117,39 @@ def check(
     root = Level(cleaned, np.arange(table.rows), consignment_place, True)
     _check_level(root, elements.CONSIGNMENT, findings)
     early = stages.before_declaration(cleaned)
-    late: frozenset[int] = frozenset()
     _check_required(root, law, day, early, findings)
     _check_fiscal_references(root, findings)
     _check_return(root, latest_year, findings)
+    timeliness = None
     if rules is not None:
-        lateness, late = stages.late(cleaned, early, rules, now) if now is not None else ([], frozenset[int]())
-        added = stages.additions(cleaned, early, rules, day)
-        _check_plausibility(root, chain(plausibility.findings(cleaned, rules, day), added, lateness), findings)
+        _check_plausibility(root, plausibility.findings(cleaned, rules, day), findings)
+        _check_plausibility(root, stages.additions(cleaned, early, rules, day), findings)
+        if now is not None:
+            timeliness = stages.timeliness(cleaned, early, rules, now)
+            _check_plausibility(root, timeliness.findings, findings)
     if early.any():
         _check_stages(root, early, day, findings)
+    late = frozenset[int]() if timeliness is None else frozenset(np.flatnonzero(timeliness.late).tolist())
+    quality = None if rules is None else _quality(cleaned, early, day, rules, timeliness, findings)
     filled = _fill(cleaned).with_columns(_carrier_id(table))
-    return Checked(filled, findings.refused, findings.sorted(), findings.left_out, late)
+    return Checked(filled, findings.refused, findings.sorted(), findings.left_out, late, quality)
+
+
+def _quality(
+    table: Table,
+    early: BoolArray,
+    day: int,
+    rules: CheckRules,
+    timeliness: stages.Timeliness | None,
+    findings: Findings,
+) -> scores.Array:
+    """Return the quality of each row by what was found, and by what it lacks of its stage."""
+    judged = np.zeros(table.rows, np.bool_)
+    if timeliness is not None:
+        judged = timeliness.judged
+        findings.count(stages.LATE, np.flatnonzero(timeliness.late))
+    lacking = stages.lacking_of_stage(table, early, day)
+    return scores.score(table.rows, findings.owners, rules.weights, judged_in_time=judged, lacking=lacking)
 
 
 def check_stated(table: Table) -> Checked:
@@ -213,7 +236,8 @@ def _check_text(level: Level, name: str, column: Strings, element: Text, finding
     texts = column.dictionary
     # A call for each distinct value would be a third of all checks, and nearly all columns are within their bounds.
     fits = max(map(len, texts), default=0) <= element.bound.characters_max and all(map(str.isprintable, texts))
-    if fits and element.form.check is None:
+    check = element.form.check
+    if fits and (check is None or not any(map(check, filter(None, texts)))):
         return
     errors = {place: _text_error(value, element, fits) for place, value in enumerate(texts)}
     for (reason, facts, warns), rows in _by_rows(column, errors):
@@ -275,6 +299,8 @@ def _check_several(level: Level, name: str, column: Ragged, element: Several, fi
         for place, value in enumerate(column.values.dictionary)
     }
     for (reason, facts, warns), entries in _by_rows(column.values, errors):
+        if warns:
+            findings.count(reason, level.owners[owners[entries]])
         for at, row in zip(entries.tolist(), owners[entries].tolist(), strict=True):
             owner = int(level.owners[row])
             if not findings.is_full(owner, warns):

@@ -6,7 +6,7 @@ the same version at the same time, one waits for the other and then finds it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,9 +33,9 @@ _FIND = """
 """
 # One order everywhere, so that two calls with the same versions wait for each other without a deadlock.
 _ADD = """
-    insert into amendment (day, mrn, version, accepted_at, batch_day, batch, changed_by, is_joined)
-    select u.day, u.mrn, u.version, $4, $5, $6, u.changed_by, $8
-    from unnest($1::integer[], $2::text[], $3::integer[], $7::text[]) as u(day, mrn, version, changed_by)
+    insert into amendment (day, mrn, version, accepted_at, batch_day, batch, changed_by, quality, is_joined)
+    select u.day, u.mrn, u.version, $4, $5, $6, u.changed_by, u.quality, $9
+    from unnest($1::integer[], $2::text[], $3::integer[], $7::text[], $8::bytea[]) as u(day, mrn, version, changed_by, quality)
     order by u.day, u.mrn, u.version
     on conflict do nothing
     returning version
@@ -173,13 +173,14 @@ class Amendments:
             facts.append(trace_pb2.Fact(kind=kind, version=version, happened_at_micros=accepted_at, traceparent=trace))
         return facts
 
-    def missing_days(self, mrns: Sequence[str]) -> set[int]:
+    def missing_days(self, mrns: Iterable[str]) -> set[int]:
         """Return the days of these MRNs of which this process has not seen the partitions."""
         return {mrn.parse(number).day for number in mrns} - self._days
 
     async def add_days(self, tx: Transaction, days: set[int]) -> None:
-        """Make the partitions of days that are missing."""
-        await schema.ensure_day_partitions(tx, "amendment", days)
+        """Make the partitions of days that are missing, also those of scorecards, which amendments change."""
+        for table in ("amendment", "scorecard", "scorecard_example"):
+            await schema.ensure_day_partitions(tx, table, days)
         tx.after_commit(lambda: self._days.update(days))
 
     async def add(
@@ -188,6 +189,7 @@ class Amendments:
         table: Table,
         partitions: npt.NDArray[np.int64],
         changed_by: Sequence[str],
+        quality: Sequence[bytes | None],
         *,
         trace: str,
         shift_micros: int,
@@ -195,14 +197,16 @@ class Amendments:
     ) -> tuple[int, int]:
         """Store and announce versions, complete but for the time of acceptance; return this time and the transaction's number.
 
-        `changed_by` has for each version who filed it, "" for the filer of the first one; `is_joined`: they add parts. Raises VersionStored.
+        `changed_by` has for each version who filed it, "" for the filer of the first one, `quality` its quality as stored; `is_joined`: they add
+        parts. Raises VersionStored.
         """
         now, xid = await tx.raw.fetchrow(_CLOCK, shift_micros)
         table = table.with_columns({"accepted_at": Ints.constant(now, table.rows)})
         ref = await self.store.outbox.append(tx, table, ConsignmentColumns, partitions, trace=trace)
         numbers = table.strings("mrn").tolist()
         days, versions = [mrn.parse(each).day for each in numbers], table.ints("version").values.tolist()
-        added = await tx.raw.fetch(_ADD, days, numbers, versions, now, ref.day, ref.id, list(changed_by), is_joined)
+        columns = list(changed_by), quality, is_joined
+        added = await tx.raw.fetch(_ADD, days, numbers, versions, now, ref.day, ref.id, *columns)
         if len(added) < table.rows:
             raise VersionStored
         return int(now), int(xid)

@@ -25,6 +25,7 @@ from libs.store.tables.requests import RequestLog
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.trace.v1 import trace_pb2
 from services.ingestion.filers.register import Mandate
+from services.ingestion.quality.scores import Array
 from services.ingestion.store.filers import Filers
 
 BLOCK = 1000
@@ -67,8 +68,9 @@ SUMMARY = """
 """
 """SQL: partitions, counts and digests of MRNs and their partitions."""
 _SUBMIT = f"""
-    insert into submission (day, block, filer, accepted_at, batch_day, batch, partitions, counts, digests)
-    select $1::integer, $2::bigint, $3::text, $4::bigint, $5::integer, $6::bigint, s.* from ({SUMMARY.format(mrns="$7", partitions="$8")}) s
+    insert into submission (day, block, filer, accepted_at, batch_day, batch, quality, partitions, counts, digests)
+    select $1::integer, $2::bigint, $3::text, $4::bigint, $5::integer, $6::bigint, $9::bytea, s.*
+    from ({SUMMARY.format(mrns="$7", partitions="$8")}) s
 """  # noqa: S608  # our own statement
 # The days are in sight, so that a plan has their partitions alone.
 _SUBMISSIONS = """
@@ -89,6 +91,8 @@ class Filing:
     references: list[str]
     partitions: npt.NDArray[np.int64]
     countries: list[str]
+    quality: Array | None = None
+    """Of each, None where they are not scored."""
     trusted_until: int | None = None
     """Last day on which the filer is a trusted operator, days since 1970-01-01 UTC; None: it is none."""
 
@@ -255,7 +259,10 @@ class Store:
         ref = await self.outbox.append(tx, table, ConsignmentColumns, partitions, trace=trace)
         given = [mrns[place] for place in places.tolist()]
         day = now // MICROS_A_DAY
-        await tx.raw.execute(_SUBMIT, day, block, filing.filer, now, ref.day, ref.id, given, partitions.tolist())
+        # By the serial numbers of the block, so that an MRN leads to its own.
+        quality = None if filing.quality is None else filing.quality.tobytes()
+        values = day, block, filing.filer, now, ref.day, ref.id, given, partitions.tolist(), quality
+        await tx.raw.execute(_SUBMIT, *values)
 
     async def by_reference(
         self, filer: str, references: Sequence[str], partitions: npt.NDArray[np.int64]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from luxor.ingestion.v1 import filers_pb2 as pb
 
+_TERMS = ("score", "timeliness", "accuracy", "completeness", "consistency")
+
 
 @click.group("filer", short_help="Register, suspend and list filers, and who represents them.")
 def filer() -> None:
@@ -163,6 +165,29 @@ def show(context: Context, filer_id: str, ident: str) -> None:
     context.emit(found, lambda terminal: _show(terminal, found))
 
 
+@command("scorecard", group=filer, short_help="Show the data quality of filings by day and filer.")
+@click.argument("filer_id", metavar="[ID]", required=False, default="")
+@click.option("--from-day", metavar="DAY", help="First day of acceptance; without it 7 days with the last one.")
+@click.option("--to-day", metavar="DAY", help="Last day; without it today.")
+@caller_option("Who calls: an officer or an analyst, who sees all filers, or a filer, who sees its own.", "officer")
+def scorecard(context: Context, filer_id: str, from_day: str | None, to_day: str | None, caller: str) -> None:
+    """Show scores by term, the reasons found most and examples, of filer ID or of all that filed on these days."""
+    from libs.cli.days import days_of
+    from libs.client.filing.filers import scorecards
+    from libs.client.plain import plain
+    from libs.customs.time import day_text
+
+    role, ident = caller_of(caller, ("officer", "analyst", "filer"))
+    first, last = days_of(from_day, to_day)
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client(role, ident) as client:
+            return [plain(each) for each in await scorecards(client, day_text(first), day_text(last), filer_id)]
+
+    found = run(work())
+    context.emit(found, lambda terminal: _scorecards(terminal, found))
+
+
 def _change(
     context: Context,
     ident: str,
@@ -226,6 +251,35 @@ def _show(terminal: "Console", versions: list[dict[str, Any]]) -> None:
         for name, text in lines:
             if text:
                 terminal.print(f"  {name:<15} {safe(text)}", soft_wrap=True)
+
+
+def _scorecards(terminal: "Console", scorecards: list[dict[str, Any]]) -> None:
+    from libs.cli.views.text import counted, print_words, safe, table
+
+    if not scorecards:
+        terminal.print("Nothing was filed on these days.")
+    for each in scorecards:
+        heading = f"[bold]{safe(each['day'])}  {safe(each['filer'])}[/]"
+        terminal.print(f"{heading}  {counted(int(each.get('refused', 0)), 'refused consignment')}")
+        shown = table("measure", "filings", *_TERMS, right=range(1, 7))
+        for measure in ("first", "newest"):
+            scores = each[measure]
+            count = scores["score"].get("judged", 0)
+            shown.add_row(measure, str(count), *(_mean(scores.get(term, {})) for term in _TERMS))
+        print_words(terminal, shown)
+        reasons = table("reason", "term", "points", "first", "newest", "example", right=(2, 3, 4))
+        for reason in each.get("reasons", ()):
+            example: dict[str, str] = next(iter(reason.get("examples", ())), {})
+            text = " ".join(safe(example[name]) for name in ("mrn", "path", "value") if example.get(name))
+            counts = (str(reason.get(name, 0)) for name in ("points", "first", "newest"))
+            reasons.add_row(reason["reason"], reason["term"], *counts, text)
+        if each.get("reasons"):
+            print_words(terminal, reasons)
+
+
+def _mean(score: dict[str, Any]) -> str:
+    judged = int(score.get("judged", 0))
+    return f"{int(score.get('total', 0)) / judged:.1f}" if judged else "not judged"
 
 
 def _days(name: str, entry: dict[str, Any]) -> str:

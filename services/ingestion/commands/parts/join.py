@@ -29,13 +29,14 @@ from luxor.ingestion.v1 import parts_pb2 as pb
 from services.ingestion.commands.admission import FilerAdmission
 from services.ingestion.commands.amend import Amend, Amended
 from services.ingestion.commands.parts.linking import CurrentParties, make_days
-from services.ingestion.filing.amendment import CHANGED_DAYS, Outcome, Versions
+from services.ingestion.filing.amendment import CHANGED_DAYS, Content, Outcome, Versions
 from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.validation import CARRIER_ID, Checked
 from services.ingestion.parts.joining import Part, PartResult, join
 from services.ingestion.parts.parties import keys_of
 from services.ingestion.store.amendments import Amendments, StoredFiling, VersionStored
 from services.ingestion.store.parts import LinkedPart, PartStore
+from services.ingestion.store.scorecards import Scorecards
 
 PARTS_MAX: Final = 20
 """Parts that are joined with one consignment: the first ones."""
@@ -83,7 +84,8 @@ class JoinParts:
         """
         self._store = store
         self._amendments = amendments
-        self._amend = Amend(amendments)
+        self._scorecards = Scorecards(amendments.store.database)
+        self._amend = Amend(amendments, self._scorecards)
         self._parties = parties
         self._admission = admission
         self._check = check
@@ -182,6 +184,8 @@ class JoinParts:
                 )
             await self._store.add_joined(tx, number, stored)
             await self._store.remove_due(tx, ids)
+            if amended is not None:
+                await self._scorecards.add(tx, amended.cards, mrn.parse(number).sequence)
         if amended is not None and self._backlog is not None:
             self._backlog.accepted(amended.xid, 1, joined.content.ByteSize())
 
@@ -240,14 +244,18 @@ class JoinParts:
     ) -> Amended:
         """Return the next version of a filing, filed by the party of the last part."""
         first = filing.versions[1]
-        versions = Versions(first.table.strings("local_reference")[first.row], number, filing.filer, filing.current)
+        reference = first.table.strings("local_reference")[first.row]
+        versions = Versions(reference, number, filing.filer, filing.current)
+        versions.contents = {version: Content(each.table, each.row) for version, each in filing.versions.items()}
+        versions.times = {version: each.accepted_at for version, each in filing.versions.items()}
         outcome = Outcome(filing=versions, version=filing.current + 1, is_new=True)
         by = parts[-1].filer if parts else filing.filer
         trusted = {filing.filer: await self._admission.trusted_until(filing.filer, self._today())}
         if days := self._amendments.missing_days([number]):
             async with self._store.database.transaction() as tx:
                 await self._amendments.add_days(tx, days)
-        return Amended(by, joined.checked.table, {0: outcome}, trusted=trusted)
+        amended = Amended(by, joined.checked.table, {0: outcome}, trusted=trusted)
+        return await self._amend.scored(amended, None, joined.checked.quality)
 
 
 def _content(table: Table, row: int) -> Consignment:

@@ -37,7 +37,7 @@ from services.ingestion.feeds.snapshot import Days, Snapshot
 from services.ingestion.filing import check_rules
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import SUBMISSION_DAYS, Store
-from services.ingestion.store.parts import SPAN_DAYS, PartStore
+from services.ingestion.store.parts import SPAN_DAYS, WAIT_DAYS, PartStore
 
 SCHEMA = "luxor.consignment.v1.ConsignmentColumns"
 
@@ -107,7 +107,9 @@ def assemble(start: Start) -> Sequence[Background]:
         drop_serials,
         drop_days("submission", SUBMISSION_DAYS),
         *(drop_days(table, SUBMISSION_DAYS) for table in ("amendment", "scorecard", "scorecard_example")),
-        *(drop_days(table, SUBMISSION_DAYS, span=SPAN_DAYS) for table in ("part", "part_link", "part_join")),
+        # A part is there as long as a consignment that waited for it may be changed.
+        drop_days("part", SUBMISSION_DAYS + WAIT_DAYS, span=SPAN_DAYS),
+        *(drop_days(table, SUBMISSION_DAYS, span=SPAN_DAYS) for table in ("part_link", "part_join")),
         expire_parts,
         purge_requests(),
         *traces.steps,

@@ -6,9 +6,9 @@ at all: a name of one party with the number of another would be neither. Source 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -25,6 +25,8 @@ _VALUE_CHARACTERS_MAX: Final = 512
 _TOTAL: Final = "payment.amount"
 _AMOUNTS: Final = ("price.minor", "tax_charged.minor", "freight.minor", "insurance.minor", "invoice_total.minor")
 """Ends of the paths of amounts that are to be paid."""
+_Key = TypeVar("_Key")
+_Error = TypeVar("_Error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,31 @@ def join(filed: Consignment, filer: str, parts: Sequence[Part]) -> tuple[Consign
             result.contradictions.append(Contradiction(_TOTAL, f"{total} {currency}", paid, priced_by))
         del result.contradictions[CONTRADICTIONS_MAX:]
     return joined, results
+
+
+def acceptable(
+    count: int, errors: Callable[[Sequence[int]], Mapping[_Key, _Error]]
+) -> tuple[list[int], dict[int, list[_Error]]]:
+    """Return which of `count` parts a filing is accepted with, and the errors of each other one; `errors` returns those with some parts.
+
+    The parts without which further errors occur come first, since others need them. So a refused part takes nothing from the others.
+    """
+    places = range(count)
+    found = errors(places)
+    if not found:
+        return list(places), {}
+    doubtful = [place for place in places if errors([each for each in places if each != place]).keys() <= found.keys()]
+    chosen = [place for place in places if place not in doubtful]
+    if errors(chosen):
+        chosen, doubtful = [], list(places)
+    left_out: dict[int, list[_Error]] = {}
+    for place in doubtful:
+        some = sorted([*chosen, place])
+        if new := errors(some):
+            left_out[place] = list(new.values())
+        else:
+            chosen = some
+    return chosen, left_out
 
 
 class _Joining:

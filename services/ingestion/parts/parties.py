@@ -35,16 +35,17 @@ class Parties:
     """The entries of the register that have roles of parties, on a day."""
 
     def __init__(self, entries: Iterable[Filer], day: int) -> None:
-        """Take entries in force; those that are suspended add nothing. `day` since 1970-01-01 UTC."""
-        self._entries = {each.id: each for each in entries if each.party_roles and not each.suspension_reason}
+        """Take entries in force; those that are suspended add nothing, but a suspension may end. `day` since 1970-01-01 UTC."""
+        parties = [each for each in entries if each.party_roles]
+        self._entries = {each.id: each for each in parties if not each.suspension_reason}
         self._day = day
         self._names: dict[str, set[str]] = {}
-        for each in self._entries.values():
+        for each in parties:
             for role in each.party_roles:
                 self._names.setdefault(_COLUMNS[role], set()).update(_names(each, role))
 
     def __bool__(self) -> bool:
-        return bool(self._entries)
+        return bool(self._names)
 
     def roles_of(self, filer: str) -> set[int]:
         """Return the roles in which a filer files parts, its own and those of parties that it represents."""
@@ -59,7 +60,7 @@ class Parties:
         )
 
     def naming(self, consignments: Table) -> list[int]:
-        """Return the rows of consignments that name a party."""
+        """Return the rows of consignments that name a party, be it suspended or not."""
         found = np.zeros(consignments.rows, np.bool_)
         for column, names in self._names.items():
             if consignments.may_have(column):

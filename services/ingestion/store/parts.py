@@ -212,9 +212,12 @@ class PartStore:
         marked = "insert into part_due (mrn) select distinct mrn from part_link where day = any($1::integer[]) and mrn = any($2::text[])"
         await tx.raw.execute(marked, sorted({mrn.parse(each).day for each in mrns}), list(mrns))
 
-    async def consignments_of(self, tx: Transaction, key: bytes) -> set[str]:
-        """Return the MRNs that a key links."""
-        return {row["mrn"] for row in await tx.raw.fetch("select mrn from part_link where key = $1", key)}
+    async def consignments_of(self, tx: Transaction, keys: Collection[bytes]) -> dict[bytes, set[str]]:
+        """Return the MRNs that each of some keys links."""
+        found: dict[bytes, set[str]] = {}
+        for row in await tx.raw.fetch("select key, mrn from part_link where key = any($1::bytea[])", sorted(keys)):
+            found.setdefault(row["key"], set()).add(row["mrn"])
+        return found
 
     async def has_due(self) -> bool:
         """Return whether anything is due."""

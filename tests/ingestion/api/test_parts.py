@@ -20,6 +20,7 @@ from services.ingestion.store.parts import PARTS_A_DAY_MAX, PARTS_OF_LINK_MAX, S
 from tests.ingestion.amendments import INVALIDATE, amendment, invalidation
 from tests.ingestion.consignments import clear, consignment, put
 from tests.ingestion.part_client import CARRIER, KEY, PLATFORM, PROVIDER, ingestion, part, payment
+from tests.ingestion.service_client import SECONDS
 
 
 def named(number: int = 0) -> Consignment:
@@ -410,3 +411,78 @@ async def test_parts_of_a_filer_on_a_day_are_bounded(database_url: str, monkeypa
         assert [[each.reason for each in result.errors] for result in results] == [[], ["PARTS_TOO_MANY"]]
         (other,) = await service.file_parts("bank", part("P-0", PROVIDER, payment(), order="O-0"))
         assert not other.errors
+
+
+async def test_a_declaration_that_is_old_loses_nothing_when_somebody_files_a_part_for_its_order(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.register("stranger", PLATFORM)
+        (mrn,) = await service.submit(consignment())
+        sale = Consignment()
+        sale.buyer.name = "Ada Example"
+        await service.file_parts("bazaar.example", part("P-0", PLATFORM, sale, order="O-0"))
+        assert (await service.newest())[0] == 2
+        monkeypatch.setattr("services.ingestion.commands.parts.join.CHANGED_DAYS", 0)
+        await service.file_parts("stranger", part("P-1", PLATFORM, sale, order="O-0"))
+        assert (await service.newest())[0] == 2
+        monkeypatch.setattr("services.ingestion.commands.parts.join.CHANGED_DAYS", -1)
+        await service.file_parts("stranger", part("P-2", PLATFORM, sale, order="O-0"))
+        version, row = await service.newest()
+        assert (version, row.buyer.name) == (2, "Ada Example")
+        assert len((await service.parts_of("otto", mrn, "officer")).parts) == 1
+
+
+async def test_what_waits_of_a_suspended_representative_or_holder_of_a_key_is_not_joined(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        agent = filers.Representative(id="agent", from_day="2026-01-01")
+        await service.register("bazaar.example", PLATFORM, PROVIDER, version=1, representatives=[agent])
+        await service.register("agent")
+        await service.file_parts("agent", part("B-0", PROVIDER, payment(), order="O-0"))
+        await service.file_parts("agent", part("B-1", PROVIDER, payment(), key=KEY))
+        await service.register("agent", version=1, suspension_reason="Under investigation.")
+        (mrn,) = await service.submit(consignment())
+        await service.link("shop", mrn)
+        assert (await service.newest())[0] == 1
+        await service.register("agent", version=2)
+        await service.submit(amendment(0, 1, 5))
+        version, row = await service.newest()
+        assert (version, row.payment.reference) == (3, "PAY-1")
+        await service.register("agent", version=3, suspension_reason="Under investigation.")
+        await service.submit(amendment(0, 3, 6))
+        version, row = await service.newest()
+        assert (version, row.payment.reference) == (5, "PAY-1")
+
+
+async def test_a_consignment_that_was_filed_during_a_suspension_gets_the_parts_that_come_after_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = put(put(consignment(), "order.platform", "other.example"), "payment.provider", "bank")
+    paid = part("B-0", PROVIDER, payment())
+    paid.order.platform, paid.order.number = "other.example", "O-0"
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.register("bank", PROVIDER, version=1, suspension_reason="Under investigation.")
+        await service.submit(row)
+        await service.register("bank", PROVIDER, version=2)
+        await service.file_parts("bank", paid)
+        version, joined = await service.newest()
+        assert (version, joined.payment.reference) == (2, "PAY-1")
+
+
+async def test_linking_keys_of_one_request_belong_to_one_consignment_each(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        first, second = await service.submit(consignment(0), consignment(1))
+        links = [(first, "a"), (second, "a"), (first, "a"), (first, "b"), ("26DE07329000001XR8", "c"), (second, "c")]
+        request = pb.LinkConsignmentsRequest(
+            request_id="links", links=[pb.ConsignmentLink(mrn=mrn, linking_key=key * 22) for mrn, key in links]
+        )
+        stub = await service.parts("filer", "shop")
+        results = (await stub.LinkConsignments(request, timeout=SECONDS)).results
+        found = [each.error.reason for each in results]
+        assert found[:4] == ["", "LINKING_KEY_REUSED", "", ""]
+        assert found[4] in ("RECEIPT_UNKNOWN", "MRN_MALFORMED")
+        assert found[5] == ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations
 
 from luxor.consignment.v1.consignment_pb2 import Consignment
-from services.ingestion.parts.joining import CONTRADICTIONS_MAX, Contradiction, Part, join
+from services.ingestion.parts.joining import CONTRADICTIONS_MAX, Contradiction, Part, acceptable, join
 from tests.ingestion.consignments import clear, consignment, put
 
 
@@ -121,3 +122,26 @@ def test_contradictions_are_bounded() -> None:
     assert len(join(base, "shop", [Part("post", part)])[1][0].contradictions) == CONTRADICTIONS_MAX
     part.items[0].commodity_code = "610000"
     assert len(join(base, "shop", [Part("post", part)])[1][0].contradictions) == CONTRADICTIONS_MAX
+
+
+def accepted(names: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Choose among parts: a price needs a nature and the reverse, as in a filing before the declaration, and "bad" is always refused."""
+
+    def errors(places: Sequence[int]) -> dict[str, str]:
+        some = {names[place] for place in places}
+        lacking = {"price": "nature", "nature": "price"}
+        found = {other: f"no {other}" for one, other in lacking.items() if one in some and other not in some}
+        return found | ({"bad": "bad"} if "bad" in some else {})
+
+    chosen, left_out = acceptable(len(names), errors)
+    return [names[place] for place in chosen], [(names[place], some) for place, some in left_out.items()]
+
+
+def test_a_refused_part_takes_nothing_from_parts_that_need_each_other() -> None:
+    for names in (*permutations(("price", "nature", "bad", "mass")), *permutations(("price", "nature", "bad", "bad"))):
+        others = [each for each in names if each != "bad"]
+        assert accepted(names) == (others, [("bad", ["bad"])] * names.count("bad")), names
+    for names in (*permutations(("price", "price", "mass")), *permutations(("price", "bad", "mass"))):
+        chosen, left_out = accepted(names)
+        assert (chosen, len(left_out)) == (["mass"], 2), names
+    assert accepted(("price", "nature")) == (["price", "nature"], [])

@@ -32,7 +32,7 @@ from services.ingestion.commands.parts.linking import CurrentParties, make_days
 from services.ingestion.filing.amendment import CHANGED_DAYS, Content, Outcome, Versions
 from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.validation import CARRIER_ID, Checked
-from services.ingestion.parts.joining import Part, PartResult, join
+from services.ingestion.parts.joining import Part, PartResult, acceptable, join
 from services.ingestion.parts.parties import keys_of
 from services.ingestion.store.amendments import Amendments, StoredFiling, VersionStored
 from services.ingestion.store.parts import LinkedPart, PartStore
@@ -154,14 +154,17 @@ class JoinParts:
         if filing is not None and filing.current != newest:
             # The filer changed it between the two reads: what it stated before must not replace that.
             raise VersionStored
-        parts = [] if filing is None else await self._parts(number, filing, filed_version)
-        if filing is None or not (parts or await self._store.has_joined(number)):
+        # An old declaration is as it was: whoever files a part for its order changes nothing of it.
+        is_old = mrn.parse(number).day < self._today() - CHANGED_DAYS
+        parts = [] if filing is None or is_old else await self._parts(number, filing, filed_version)
+        if filing is None or is_old or not (parts or await self._store.has_joined(number)):
             async with self._store.database.transaction() as tx:
                 await self._store.remove_due(tx, ids)
             return
         joined = self._joined(number, filing, filed_version, parts)
         current = filing.versions[filing.current]
-        is_changed = joined.content != _content(current.table, current.row)
+        # Without parts the filer stated the current version, or withdrew it.
+        is_changed = bool(parts) and joined.content != _content(current.table, current.row)
         version = filing.current + is_changed
         results = iter(joined.results)
         stored = [
@@ -190,10 +193,9 @@ class JoinParts:
             self._backlog.accepted(amended.xid, 1, joined.content.ByteSize())
 
     async def _parts(self, number: str, filing: StoredFiling, filed_version: int) -> list[LinkedPart]:
-        """Return the parts that may be added to a consignment, in the order of filing; none to a declaration that was withdrawn or is old."""
+        """Return the parts that may be added to a consignment, in the order of filing; none to a declaration that was withdrawn."""
         filed = filing.versions[filed_version]
-        is_withdrawn = filed.table.ints("function").values[filed.row] == MESSAGE_FUNCTION_INVALIDATE
-        if is_withdrawn or mrn.parse(number).day < self._today() - CHANGED_DAYS:
+        if filed.table.ints("function").values[filed.row] == MESSAGE_FUNCTION_INVALIDATE:
             return []
         parties = await self._parties.read()
         found: list[LinkedPart] = []
@@ -201,7 +203,10 @@ class JoinParts:
             # What was joined stays, also when the register changes: a declaration loses nothing that it had.
             may_add = part.is_joined or part.has_linking_key
             may_add = may_add or parties.may_add(part.filer, part.role, filed.table, filed.row)
-            if may_add and part.consignment_filer in ("", filing.filer) and len(found) < PARTS_MAX:
+            if not may_add or part.consignment_filer not in ("", filing.filer) or len(found) == PARTS_MAX:
+                continue
+            # Who is suspended adds nothing more, whoever it acts for and whatever keys it has.
+            if part.is_joined or await self._admission.refusal(part.filer) is None:
                 found.append(part)
         return found
 
@@ -211,7 +216,7 @@ class JoinParts:
         filed = _content(row.table, row.row)
         stated = [Part(part.filer, Consignment.FromString(part.content)) for part in parts]
 
-        def attempt(places: Iterable[int]) -> tuple[Checked, list[PartResult], list[ElementError]]:
+        def attempt(places: Iterable[int]) -> tuple[Checked, list[PartResult], dict[tuple[str, str], ElementError]]:
             content, results = join(filed, filing.filer, [stated[place] for place in places])
             content.function, content.amended_mrn, content.amended_version = (
                 MESSAGE_FUNCTION_AMEND,
@@ -219,24 +224,20 @@ class JoinParts:
                 filing.current,
             )
             checked = self._check(Table.from_messages([content], ConsignmentColumns, Consignment))
-            return checked, results, [each for each in checked.errors.get(0, ()) if not each.warns]
+            errors = {(each.reason, each.path): each for each in checked.errors.get(0, ()) if not each.warns}
+            return checked, results, errors
 
         checked, results, errors = attempt(range(len(parts)))
         not_added: dict[int, list[ElementError]] = {}
         if errors:
             # What was accepted stays accepted, whatever is refused of it today.
-            _, _, before = attempt(())
-            known = {(each.reason, each.path) for each in before}
-            places: list[int] = []
-            if any((each.reason, each.path) not in known for each in errors):
-                for place in range(len(parts)):
-                    _, _, errors = attempt([*places, place])
-                    new = [each for each in errors if (each.reason, each.path) not in known]
-                    if new:
-                        not_added[place] = new
-                    else:
-                        places.append(place)
-                checked, results, _ = attempt(places)
+            known = attempt(())[2].keys()
+
+            def refused(places: Sequence[int]) -> dict[tuple[str, str], ElementError]:
+                return {key: error for key, error in attempt(places)[2].items() if key not in known}
+
+            places, not_added = acceptable(len(parts), refused)
+            checked, results, _ = attempt(places)
         return _Joined(checked, _content(checked.table, 0), results, not_added)
 
     async def _amended(

@@ -102,18 +102,18 @@ class LinkConsignments:
         async def work(tx: Transaction) -> pb.LinkConsignmentsResponse:
             await self._parts.begin(tx, filer)
             refused = dict(errors)
-            added: dict[str, list[bytes]] = {}
-            for place, (number, text) in links.items():
-                key, path = linking_key(text), f"links[{place}]"
+            added: dict[str, set[bytes]] = {}
+            keys = {place: linking_key(text) for place, (_, text) in links.items()}
+            linked = await self._parts.consignments_of(tx, set(keys.values()))
+            for place, (number, _) in links.items():
+                key, path = keys[place], f"links[{place}]"
                 if number not in own:
                     refused[place] = item_error("RECEIPT_UNKNOWN", f"{path}.mrn", number)
-                elif {*await self._parts.consignments_of(tx, key), *(n for n, some in added.items() if key in some)} - {
-                    number
-                }:
+                elif linked.setdefault(key, {number}) - {number}:
                     refused[place] = item_error("LINKING_KEY_REUSED", f"{path}.linking_key")
                 else:
-                    added.setdefault(number, []).append(key)
-            await self._parts.link(tx, {number: sorted(set(keys)) for number, keys in added.items()}, is_secret=True)
+                    added.setdefault(number, set()).add(key)
+            await self._parts.link(tx, {number: sorted(some) for number, some in added.items()}, is_secret=True)
             tx.after_commit(self._due.set)
             results = [pb.LinkResult(error=refused.get(place)) for place in range(len(request.links))]
             return pb.LinkConsignmentsResponse(results=results)

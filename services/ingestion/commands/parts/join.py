@@ -161,7 +161,8 @@ class JoinParts:
             async with self._store.database.transaction() as tx:
                 await self._store.remove_due(tx, ids)
             return
-        joined = self._joined(number, filing, filed_version, parts)
+        # With 20 parts of 999 items each, of which one is refused, this takes seconds.
+        joined = await asyncio.to_thread(self._joined, number, filing, filed_version, parts)
         current = filing.versions[filing.current]
         # Without parts the filer stated the current version, or withdrew it.
         is_changed = bool(parts) and joined.content != _content(current.table, current.row)

@@ -486,3 +486,16 @@ async def test_linking_keys_of_one_request_belong_to_one_consignment_each(
         assert found[:4] == ["", "LINKING_KEY_REUSED", "", ""]
         assert found[4] in ("RECEIPT_UNKNOWN", "MRN_MALFORMED")
         assert found[5] == ""
+
+
+async def test_a_version_was_filed_by_the_party_of_the_last_part_that_it_has(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    differing = put(Consignment(), "incoterm", "DAP")
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
+        await service.file_parts("bazaar.example", part("P-0", PLATFORM, differing, order="O-0"))
+        await service.submit(put(named(), "incoterm", "DDP"))
+        assert (await service.newest())[0] == 2
+        async with Database(database_url, name="test") as database, database.connection() as reader:
+            assert await reader.raw.fetchval("select changed_by from amendment") == "bank"

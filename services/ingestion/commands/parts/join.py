@@ -244,14 +244,16 @@ class JoinParts:
     async def _amended(
         self, number: str, filing: StoredFiling, joined: _Joined, parts: Sequence[LinkedPart]
     ) -> Amended:
-        """Return the next version of a filing, filed by the party of the last part."""
+        """Return the next version of a filing, filed by the party of the last part that adds anything."""
         first = filing.versions[1]
         reference = first.table.strings("local_reference")[first.row]
         versions = Versions(reference, number, filing.filer, filing.current)
         versions.contents = {version: Content(each.table, each.row) for version, each in filing.versions.items()}
         versions.times = {version: each.accepted_at for version, each in filing.versions.items()}
         outcome = Outcome(filing=versions, version=filing.current + 1, is_new=True)
-        by = parts[-1].filer if parts else filing.filer
+        added = [part.filer for place, part in enumerate(parts) if place not in joined.not_added]
+        adding = (by for by, each in zip(reversed(added), reversed(joined.results), strict=True) if each.added)
+        by = next(adding, filing.filer)
         trusted = {filing.filer: await self._admission.trusted_until(filing.filer, self._today())}
         if days := self._amendments.missing_days([number]):
             async with self._store.database.transaction() as tx:

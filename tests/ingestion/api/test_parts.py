@@ -499,3 +499,17 @@ async def test_a_version_was_filed_by_the_party_of_the_last_part_that_it_has(
         assert (await service.newest())[0] == 2
         async with Database(database_url, name="test") as database, database.connection() as reader:
             assert await reader.raw.fetchval("select changed_by from amendment") == "bank"
+
+
+@pytest.mark.parametrize(("parts_max", "bytes_more", "joined"), [(1, 0, 1), (0, 0, 0), (2, 0, 1), (2, -1, 0)])
+async def test_parts_of_one_consignment_are_bounded_by_number_and_bytes(
+    parts_max: int, bytes_more: int, joined: int, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ingestion.commands.parts.join.PARTS_MAX", parts_max)
+    monkeypatch.setattr("services.ingestion.commands.parts.join.PARTS_BYTES_MAX", payment().ByteSize() + bytes_more)
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
+        await service.file_parts("bazaar.example", part("P-0", PLATFORM, sale(), order="O-0"))
+        await service.submit(named())
+        version, row = await service.newest()
+        assert (version, row.payment.reference, row.buyer.name) == (1 + joined, "PAY-1" if joined else "", "")

@@ -40,6 +40,8 @@ from services.ingestion.store.scorecards import Scorecards
 
 PARTS_MAX: Final = 20
 """Parts that are joined with one consignment: the first ones."""
+PARTS_BYTES_MAX: Final = 1_000_000
+"""Bytes of these parts together. Where one is refused they are joined some forty times, in which others wait."""
 DUE_AT_ONCE: Final = 200
 INTERVAL_SECONDS: Final = 1.0
 _LEASE: Final = "parts"
@@ -161,7 +163,7 @@ class JoinParts:
             async with self._store.database.transaction() as tx:
                 await self._store.remove_due(tx, ids)
             return
-        # With 20 parts of 999 items each, of which one is refused, this takes seconds.
+        # With many parts of many items, of which one is refused, this takes seconds.
         joined = await asyncio.to_thread(self._joined, number, filing, filed_version, parts)
         current = filing.versions[filing.current]
         # Without parts the filer stated the current version, or withdrew it.
@@ -200,15 +202,19 @@ class JoinParts:
             return []
         parties = await self._parties.read()
         found: list[LinkedPart] = []
+        size = 0
         for part in await self._store.linked(number, keys_of(filed.table, [filed.row]).get(filed.row, ())):
             # What was joined stays, also when the register changes: a declaration loses nothing that it had.
             may_add = part.is_joined or part.has_linking_key
             may_add = may_add or parties.may_add(part.filer, part.role, filed.table, filed.row)
-            if not may_add or part.consignment_filer not in ("", filing.filer) or len(found) == PARTS_MAX:
+            if not may_add or part.consignment_filer not in ("", filing.filer):
                 continue
+            if len(found) == PARTS_MAX or size + len(part.content) > PARTS_BYTES_MAX:
+                break
             # Who is suspended adds nothing more, whoever it acts for and whatever keys it has.
             if part.is_joined or await self._admission.refusal(part.filer) is None:
                 found.append(part)
+                size += len(part.content)
         return found
 
     def _joined(self, number: str, filing: StoredFiling, filed_version: int, parts: Sequence[LinkedPart]) -> _Joined:

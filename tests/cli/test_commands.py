@@ -444,7 +444,7 @@ def test_a_filer_is_registered_represented_suspended_and_reinstated(cli: Any) ->
     assert newest["identifiers"] == ["DE1", "DE2"]
     assert newest["representatives"] == [{"id": "broker", "from_day": "2026-02-01"}]
     assert [each["serial_number"] for each in newest["certificates"]] == [issued["serial"]]
-    assert [each["version"] for each in cli.json("filer", "list") if each["id"] == "registered"] == [7]
+    assert [each["version"] for each in cli.json("filer", "list") if each["id"] == "registered"] == [9]
     assert "trusted" in cli.run("filer", "list").stdout
     shown = cli.run("filer", "show", "registered").stdout
     assert "broker 2026-02-01 to further notice" in shown

@@ -24,7 +24,7 @@ from libs.server.transport.tls import Material, Party
 from libs.telemetry import trace
 from luxor.clearance.v1 import clearance_pb2, clearance_pb2_grpc
 from luxor.common.v1 import common_pb2
-from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT, DIRECTION_IMPORT, Consignment
 from luxor.feed.v1 import dead_letters_pb2, dead_letters_pb2_grpc
 from luxor.ingestion.v1 import ingestion_pb2, ingestion_pb2_grpc
 from luxor.revenue.v1 import revenue_pb2, revenue_pb2_grpc
@@ -259,10 +259,14 @@ class Client:
         group_by: Iterable[str] = (),
         filters: Mapping[str, Iterable[str]] | None = None,
         max_rows: int = 0,
+        exports: bool = False,
     ) -> statistics_pb2.QueryStatisticsResponse:
-        """Sum up days (since 1970) by dimensions named as in the contract without their prefix: "lane", "hs_chapter"."""
+        """Sum up days (since 1970) by dimensions named as in the contract without their prefix: "lane", "hs_chapter"; imports, or `exports`."""
         request = statistics_pb2.QueryStatisticsRequest(
-            from_day=day_text(from_day), to_day=day_text(to_day), max_rows=max_rows
+            from_day=day_text(from_day),
+            to_day=day_text(to_day),
+            max_rows=max_rows,
+            direction=DIRECTION_EXPORT if exports else DIRECTION_IMPORT,
         )
         request.group_by.extend(_dimension(each) for each in group_by)
         for name, values in (filters or {}).items():

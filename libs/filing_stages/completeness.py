@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Table, among
+from libs.filing_stages.direction import exports, of_rows
 from libs.filing_stages.law import Addition, DataSets, Role, Rule, Stage
 from luxor.consignment.v1 import consignment_pb2 as pb
 
@@ -20,9 +21,9 @@ _ITEMS: Final = "items"
 def before_declaration(filings: Table, data_sets: DataSets) -> BoolArray:
     """Return which filings are made for security alone, before the declaration, shape (n,).
 
-    They state neither a nature nor a price, nor the currency of one, and travel in a mode that has the minimum set.
+    They state neither a nature nor a price, nor the currency of one, are no exports, and travel in a mode that has the minimum set.
     """
-    early: BoolArray = ~filings.column("nature").present
+    early: BoolArray = ~filings.column("nature").present & ~exports(filings)
     if not early.any():
         return early
     early &= among(filings.ints("transport_mode").filled(0), data_sets.minimum_set_modes)
@@ -77,8 +78,8 @@ def counted(filings: Table, data_sets: DataSets, stage: Stage, day: int) -> IntA
 def additions(
     filings: Table, data_sets: DataSets, stage: Stage, days: IntArray | int
 ) -> Iterator[tuple[str, Addition, BoolArray]]:
-    """Yield what jurisdictions of destination add to a stage and some filings lack: jurisdiction, addition, and these filings."""
-    of_country = jurisdictions(filings, data_sets)
+    """Yield what jurisdictions of destination add to a stage and some imports lack: jurisdiction, addition, and these filings."""
+    of_country = np.where(exports(filings), -1, jurisdictions(filings, data_sets))
     absent: dict[str, BoolArray] = {}
     met: dict[str, BoolArray] = {}
     for place in np.flatnonzero(np.bincount(of_country + 1)[1:]).tolist():
@@ -104,9 +105,9 @@ def additions(
 
 
 def required_parts(filings: Table, data_sets: DataSets, day: int) -> list[tuple[Role, ...]]:
-    """Return for each filing, accepted on `day` since 1970-01-01, the roles of which its jurisdiction requires a part."""
+    """Return for each filing, accepted on `day` since 1970-01-01, the roles of which its jurisdiction requires a part; none for exports."""
     found: list[tuple[Role, ...]] = [()] * filings.rows
-    of_country = jurisdictions(filings, data_sets)
+    of_country = np.where(exports(filings), -1, jurisdictions(filings, data_sets))
     for place in sorted(set(of_country.tolist()) - {-1}):
         for part in data_sets.jurisdictions[place].parts:
             rule = data_sets.conditions[part.condition].rule
@@ -165,12 +166,15 @@ def _gaps_of(lacking: Sequence[tuple[Stage, str]]) -> Gaps:
 
 
 def jurisdictions(filings: Table, data_sets: DataSets) -> IntArray:
-    """Return the place of the jurisdiction of destination of each filing, -1 for those that add nothing."""
-    destination = filings.strings("destination_country")
+    """Return the place of the jurisdiction that decides on each filing, -1 for those that add nothing: of destination, for exports of dispatch."""
+    destination, exported = filings.strings("destination_country"), exports(filings)
+    if exported.any():
+        destination = of_rows(destination, filings.strings("dispatch_country"), exported)
     present = destination.present
     places: IntArray = destination.map(lambda country: data_sets.by_country.get(country, -1), np.int64)
     if not present.all():
         home = filings.strings("consignee_address_country")
+        present |= exported
         places = np.where(present, places, home.map(lambda country: data_sets.by_country.get(country, -1), np.int64))
     return places
 

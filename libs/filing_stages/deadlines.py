@@ -7,6 +7,7 @@ import numpy as np
 from libs.columns import Table, among
 from libs.customs.time import MICROS_PER_DAY
 from libs.filing_stages.completeness import BoolArray, IntArray, jurisdictions
+from libs.filing_stages.direction import exports
 from libs.filing_stages.law import DataSets, Deadline
 
 _MICROS_PER_MINUTE = 60_000_000
@@ -15,7 +16,7 @@ _MICROS_PER_MINUTE = 60_000_000
 def late(
     filings: Table, data_sets: DataSets, early: BoolArray, times: IntArray
 ) -> Iterator[tuple[str, Deadline, BoolArray]]:
-    """Yield jurisdictions of destination, a deadline of theirs, and the filings that missed it, shape (n,)."""
+    """Yield jurisdictions (of destination, for exports of dispatch), a deadline of theirs, and the filings that missed it, shape (n,)."""
     for jurisdiction, deadline, _, missed in judged(filings, data_sets, early, times):
         if missed.any():
             yield jurisdiction, deadline, missed
@@ -24,7 +25,7 @@ def late(
 def judged(
     filings: Table, data_sets: DataSets, early: BoolArray, times: IntArray
 ) -> Iterator[tuple[str, Deadline, BoolArray, BoolArray]]:
-    """Yield jurisdictions of destination, a deadline of theirs, the filings that it judges, and those of them that missed it, shape (n,).
+    """Yield jurisdictions (of destination, for exports of dispatch), a deadline of theirs, the filings that it judges, and those that missed it.
 
     `early` are those before the declaration; `times` of the filings in microseconds since 1970-01-01 UTC, shape (n,). A filing without the
     time that its deadline depends on is neither in time nor late: nobody knows.
@@ -34,13 +35,14 @@ def judged(
         return
     days, mode = times // MICROS_PER_DAY, filings.ints("transport_mode").filled(0)
     trip = np.where(departure.valid & arrival.valid, (arrival.values - departure.values) // _MICROS_PER_MINUTE, -1)
-    of_country = jurisdictions(filings, data_sets)
+    of_country, exported = jurisdictions(filings, data_sets), exports(filings)
+    of_stage = {"pre_loading": early, "pre_arrival": ~early & ~exported, "pre_departure": exported}
     for place in np.flatnonzero(np.bincount(of_country + 1)[1:]).tolist():
         jurisdiction = data_sets.jurisdictions[place]
         open_ = of_country == place
         for deadline in jurisdiction.deadlines:
             from_day, to_day = deadline.days
-            rows = open_ & among(mode, deadline.numbers) & (early if deadline.stage == "pre_loading" else ~early)
+            rows = open_ & among(mode, deadline.numbers) & of_stage[deadline.stage]
             rows &= (days >= from_day) & (days <= to_day)
             if not rows.any():
                 continue

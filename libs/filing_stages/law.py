@@ -32,7 +32,7 @@ Role = Literal["SELLER", "PLATFORM", "PAYMENT_PROVIDER", "CARRIER", "POST"]
 NEVER_IN_PARTS: Final = frozenset(
     {
         "local_reference", "function", "amended_mrn", "amended_version", "representative", "representation", "house_document", "declarant",
-        "declarant_role", "importer", "destination_country", "carrier_identifier", "return_document",
+        "declarant_role", "importer", "destination_country", "carrier_identifier", "return_document", "direction",
     }
 )  # fmt: skip
 """Fields of a consignment that no part states: they name the filing, who answers for it, or may add parts to it."""
@@ -134,8 +134,8 @@ class Addition(_Strict, frozen=True, kw_only=True):
 class Deadline(_Strict, frozen=True, kw_only=True):
     """By when a filing is to be there, by stage, mode and leg."""
 
-    stage: Literal["pre_loading", "pre_arrival"]
-    """Filings before the declaration have the former, declarations the latter."""
+    stage: Literal["pre_loading", "pre_arrival", "pre_departure"]
+    """Filings before the declaration have the first, declarations of imports the second, exports the third."""
     modes: tuple[Mode, ...]
     loading: tuple[str, ...] = ()
     """Countries of the place of loading; none: any."""
@@ -186,6 +186,16 @@ class Jurisdiction(_Strict, frozen=True, kw_only=True):
     parts: tuple[RequiredPart, ...] = ()
 
 
+class ExportSet(_Strict, frozen=True, kw_only=True):
+    """The data set of exports, by the names of the filing's columns."""
+
+    required: tuple[str, ...]
+    """An export is refused without one of these."""
+    unused: tuple[str, ...]
+    """Elements of imports: filers are warned that an export does not use them."""
+    reference: str
+
+
 class _File(_Strict, frozen=True, kw_only=True):
     format: Literal[1]
     version: str
@@ -194,6 +204,7 @@ class _File(_Strict, frozen=True, kw_only=True):
     conditions: Mapping[str, Condition]
     elements: tuple[Element, ...]
     parts: Mapping[Role, tuple[str, ...]]
+    export: ExportSet
     jurisdictions: tuple[Jurisdiction, ...]
 
 
@@ -202,10 +213,11 @@ class DataSets:
     """Checked data sets."""
 
     elements: tuple[Element, ...]
+    export: ExportSet
     conditions: Mapping[str, Condition]
     jurisdictions: tuple[Jurisdiction, ...]
     by_country: Mapping[str, int]
-    """Place of the jurisdiction in `jurisdictions` by country of destination."""
+    """Place of the jurisdiction in `jurisdictions` by its countries: of destination, and for exports of dispatch."""
     minimum_set_modes: tuple[int, ...]
     """Modes of transport in which a filing may have the minimum set alone: numbers of TransportMode."""
     references: Mapping[str, Reference]
@@ -243,6 +255,7 @@ def read(path: Path) -> DataSets:
         raise DataSetError(f"{path.name}: {found}")
     return DataSets(
         elements=file.elements,
+        export=file.export,
         conditions=file.conditions,
         jurisdictions=file.jurisdictions,
         by_country={country: place for place, each in enumerate(file.jurisdictions) for country in each.areas},
@@ -265,6 +278,13 @@ def _errors(file: _File) -> Iterator[str]:
                 yield f"parts.{role}: {name!r} is no field of a consignment"
             if name in NEVER_IN_PARTS:
                 yield f"parts.{role}: no part states {name!r}"
+    for name in (*file.export.required, *file.export.unused):
+        yield from (f"export: {error}" for error in _name_errors(name))
+    yield from (
+        f"export: {each} is both required and unused" for each in file.export.required if each in file.export.unused
+    )
+    if file.export.reference not in file.references:
+        yield f"export: reference: {file.export.reference!r} is missing in references"
     countries: dict[str, str] = {}
     for each in file.jurisdictions:
         for country in each.areas:
@@ -316,6 +336,8 @@ def _deadline_errors(file: _File, deadline: Deadline) -> Iterator[str]:
         yield f"to: {deadline.to} is before {deadline.start}"
     if deadline.reference not in file.references:
         yield f"reference: {deadline.reference!r} is missing in references"
+    if deadline.stage == "pre_departure" and deadline.before != "departure":
+        yield "before: an export is filed before its departure"
     yield from (f"loading: {each} is no country of ISO 3166-1" for each in deadline.loading if not is_country(each))
 
 

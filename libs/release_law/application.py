@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Strings, Table, among
 from libs.customs.time import day_of_date
+from libs.filing_stages.direction import exports, importing
 from libs.release_law.law import ITEMS, NATURES, SCHEMES, SERVICES, DataSet, Entry, Jurisdiction, ReleaseLaw
 from luxor.consignment.v1 import consignment_pb2
 
@@ -24,12 +25,12 @@ _MG_PER_KG: Final = 1_000_000
 
 
 def by_jurisdiction(filings: Table, law: ReleaseLaw) -> list[tuple[Jurisdiction, IntArray]]:
-    """Return the jurisdictions whose law is known, each with the rows of its consignments."""
+    """Return the jurisdictions whose law is known, each with the rows of its consignments; none has exports."""
     known = list({each.law.jurisdiction: each for each in law.by_country.values()}.values())
     numbers = {country: known.index(each) for country, each in law.by_country.items()}
-    destination = filings.strings("destination_country")
+    destination = importing(filings)
     found = _numbered(destination, numbers)
-    absent = ~destination.present
+    absent = ~destination.present & ~exports(filings)
     if absent.any():
         found = np.where(absent, _numbered(filings.strings("consignee_address_country"), numbers), found)
     return [(known[number], np.flatnonzero(found == number)) for number in np.unique(found[found >= 0]).tolist()]
@@ -109,8 +110,8 @@ def worthless(filings: Table) -> BoolArray:
 
 
 def documents(filings: Table) -> BoolArray:
-    """Return which filings are declared as documents and state no value, shape (n,)."""
-    declared: BoolArray = filings.ints("nature").values == consignment_pb2.NATURE_DOCUMENT
+    """Return which imports are declared as documents and state no value, shape (n,)."""
+    declared: BoolArray = (filings.ints("nature").values == consignment_pb2.NATURE_DOCUMENT) & ~exports(filings)
     return declared & worthless(filings) if declared.any() else declared
 
 

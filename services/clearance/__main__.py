@@ -290,7 +290,7 @@ def assemble(start: Start) -> Sequence[Background]:
         Waits(store, start.replica).run,
         StoragePasses(store, start.replica).run,
         audit.AuditJob(store, seal_seconds=config.seal_seconds).run,
-        expiry.Expiry(store, start.replica, arrival_days=config.arrival_days).run,
+        expiry.Expiry(store, start.replica, arrival_days=config.arrival_days, exit_days=config.exit_days).run,
         sweep.Sweep(store, filings, start.replica, interval_seconds=config.sweep_seconds).run,
         Maintenance(start.database, notices=True, consumers=start.consumers).run,
         Housekeeping(start.database, start.replica, steps).run,

@@ -25,6 +25,9 @@ class ClearanceConfig(Settings, service="clearance"):
     events_max: int = setting("EVENTS_MAX", default=1_500, low=1, high=20_000, example="1500")
     """Approximate number of filings that one transaction decides. A larger number delays the feed's horizon for longer."""
 
+    exit_days: int = setting("EXIT_DAYS", default=150, low=1, high=180, example="150")
+    """Days after the day of their release within which the exit of exported goods has to be confirmed; after them the declaration is invalidated."""
+
     arrival_days: int = setting("ARRIVAL_DAYS", default=200, low=1, high=380, example="200")
     """Days after the day of acceptance within which the goods have to arrive; after them the declaration expires."""
 

@@ -151,7 +151,7 @@ def assemble(start: Start) -> Sequence[Background]:
         lambda: lists.state,
         days=config.rescreening_days,
         levels=levels,
-        thresholds=lambda answers: thresholds_in(rule_sets.active.selection, rule_sets.active.thresholds, answers),
+        thresholds=lambda *answers: thresholds_in(rule_sets.active.selection, rule_sets.active.thresholds, *answers),
         pause_seconds=config.rescreening_seconds,
     )
     looks = (

@@ -17,6 +17,7 @@ from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.partitions import partitions_of
 from libs.feed.types import BatchRef, Cursor, FeedBatch
+from libs.filing_stages.direction import exports
 from libs.store.database import Database
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1 import consignment_pb2
@@ -75,7 +76,7 @@ def filings(
     serials = np.array([int.from_bytes(f"{filer}{each}".encode()[-7:], "big") % 36**7 for each in references], np.int64)
     return table.with_columns(
         {
-            "mrn": Strings.of(make_mrns(["DE"] * count, partitions, day, serials)),
+            "mrn": Strings.of(make_mrns(["DE"] * count, partitions, day, serials, exported=exports(table))),
             "version": Ints.constant(version, count),
             "filer": Strings.constant(filer, count),
             "accepted_at": Ints.constant(day * 86_400_000_000 + 36_000_000_000, count),

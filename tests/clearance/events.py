@@ -171,7 +171,7 @@ class Driver:
         key = str(self.calls)
         request = Request("officer/otto", key, key.encode(), TRACE)
         officer = Identity(Role.OFFICER, "otto")
-        await OrderReturns(self.desk.store).depart([left], officer, request=request, answer=b"-")
+        await OrderReturns(self.desk.store).depart([left], officer, request=request, answer=lambda _: b"-")
 
     async def amend(self, reference: str, master: str) -> None:
         """File the next version."""

@@ -14,6 +14,7 @@ CONTROLS = (State.DOCUMENTS_REQUESTED, State.EXAMINATION)
 """Where a control is open."""
 ENDS = (
     State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED, State.ABANDONED, State.CONFISCATED,
+    State.EXITED,
 )  # fmt: skip
 DISPOSED = {
     Event.CONFISCATED: State.CONFISCATED,
@@ -239,6 +240,11 @@ def refused(event: Event, now: Place) -> str:
             return "" if (awaiting or held or controlled) and now.in_transit else otherwise
         case Event.RETURNED | Event.RETURNED_WHOLE | Event.DESTROYED_WHOLE:
             return "" if released else "NOT_RELEASED"
+        case Event.EXITED:
+            # Goods leave only once they are released for export.
+            return "" if released else "GOODS_SEIZED" if seized else "NOT_RELEASED"
+        case Event.EXIT_OVERDUE:
+            return "" if released else "NOT_DUE"
         case Event.SEIZURE_LIFTED | Event.CONFISCATED:
             return "" if seized else "NOT_SEIZED"
         case Event.SEIZED | Event.DESTROYED | Event.RE_EXPORTED | Event.ABANDONED | Event.INVALIDATED_BY_CUSTOMS:
@@ -303,6 +309,10 @@ def _moved(event: Event, now: Place) -> Place:
             return replace(now, state=State.INVALIDATED, debt_hold=False)
         case Event.EXPIRED:
             return replace(now, state=State.EXPIRED, debt_hold=False)
+        case Event.EXITED:
+            return replace(now, state=State.EXITED, debt_hold=False)
+        case Event.EXIT_OVERDUE:
+            return replace(now, state=State.INVALIDATED, debt_hold=False)
         case Event.RETURNED_WHOLE:
             return replace(now, state=State.RE_EXPORTED, debt_hold=False)
         case Event.DESTROYED_WHOLE:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT, DIRECTION_UNSPECIFIED
 
 MICROS_A_DAY = 86_400_000_000
 
@@ -44,6 +45,8 @@ class State:
     """Which items went back, None where none did."""
     masses: list[int | None] | None = None
     """Net mass of each item, None where it is not told."""
+    prices: list[tuple[int, str]] | None = None
+    """Declared price and currency of each item of an export, whose customs values are absent; None in imports."""
 
     @property
     def accepted(self) -> int:
@@ -76,6 +79,7 @@ def states_table(rows: Sequence[State]) -> Table:
     ]
     masses = [mass for row in rows for mass in (row.masses or [None] * len(row.items))[: len(row.items)]]
     goods = [item for row in rows for item in row.items]
+    prices = [price for row in rows for price in (row.prices or [(7, "XXX")] * len(row.items))[: len(row.items)]]
     lines = [charge for row in rows for charge in row.charges]
     items = Table(
         schema.children["items"],
@@ -83,7 +87,11 @@ def states_table(rows: Sequence[State]) -> Table:
         {
             "origin_country": Strings.of([origin for origin, _, _ in goods]),
             "commodity_code": Strings.of([code for _, code, _ in goods]),
-            "customs_value_minor": Ints.of([value for _, _, value in goods]),
+            "customs_value_minor": Ints.of(
+                [value for _, _, value in goods], [row.prices is None for row in rows for _ in row.items]
+            ),
+            "price_minor": Ints.of([minor for minor, _ in prices]),
+            "price_currency": Strings.of([currency for _, currency in prices]),
             "net_mass_mg": money(masses),
             "inspection_result": enum([result or 0 for result in found]),
             "returned": Bools.of(back),
@@ -113,6 +121,7 @@ def states_table(rows: Sequence[State]) -> Table:
             "state": enum([row.state for row in rows]),
             "lane": enum([row.lane for row in rows]),
             "destination_country": Strings.of([row.destination for row in rows]),
+            "direction": enum([DIRECTION_UNSPECIFIED if row.prices is None else DIRECTION_EXPORT for row in rows]),
             "revenue_currency": Strings.of([row.currency for row in rows]),
             "selection_cause": enum([row.cause for row in rows]),
             "inspected_at": times([None if row.inspected is None else 9 for row in rows]),

@@ -113,8 +113,9 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     row("travels under", safe(_document(filing, "house_document")), _under(each))
     nature = short(filing.get("nature", ""), "NATURE_")
     mass = filing.get("gross_mass_mg")
+    exported = filing.get("direction") == "DIRECTION_EXPORT"
     row(
-        "goods", f"{filing.get('dispatch_country', '?')} → {filing.get('destination_country', '?')}",
+        "goods", "export" if exported else "", f"{filing.get('dispatch_country', '?')} → {filing.get('destination_country', '?')}",
         words(nature) if nature != "–" else "", kilograms(mass) if mass is not None else "", safe(filing.get("platform", "")),
     )  # fmt: skip
     row(
@@ -128,6 +129,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
         when(movement.get("arrived_at", "")),
         _later("released", movement.get("arrived_at"), movement.get("released_at")),
     )
+    row("left", when(movement.get("exited_at", "")) if exported and movement.get("exited_at") else "")
     row("presentation", *_presentation(movement))
     row("storage", *_storage(movement))
     row("transit", *_transit(each.get("transit", {})))

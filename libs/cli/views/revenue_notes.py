@@ -30,6 +30,7 @@ WORDS: Final = {
     "RETURN_TERM_ENDED": "the goods come back after the term for returned goods; the return was charged",
     "RETURN_NOT_CLAIMED": "a relief of returned goods depends on more than the cited MRN and was not applied",
     "RETURN_NOT_COVERED": "the loaded law has no relief of returned goods from a charge, which may be too high",
+    "EXPORT": "the goods are declared for export; no charges of an import are owed",
     "ACCOUNT_NOT_ALLOWED": "a deferred account or guarantee was not used: the filer may not draw on it",
 }
 SILENT: Final = frozenset({"WITHIN_LIMIT", "OVER_LIMIT", "NOT_COVERED", "UNVERIFIED_VALUE"})

@@ -43,7 +43,7 @@ class Mrn:
     year: int
     """Year of acceptance, 2000..2099."""
     country: str
-    """ISO 3166-1 alpha-2 code of the country that the goods are bound for."""
+    """ISO 3166-1 alpha-2 code of the country whose customs decides: that the goods are bound for, or that they are exported from."""
     partition: int
     """One of the 64 partitions."""
     day_of_year: int
@@ -89,6 +89,11 @@ def check_digit(first_17: str) -> int:
             raise MrnError(f"{first_17!r} has {character!r} at place {place + 1}; an MRN has only 0-9 and A-Z")
         total += value << place
     return total % 11 % 10
+
+
+def is_export(text: str) -> bool:
+    """Return whether an MRN, whose structure is not checked, is that of an export."""
+    return text[16:17] == Procedure.EXPORT.value
 
 
 def is_valid(text: str) -> bool:

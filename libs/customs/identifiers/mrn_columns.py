@@ -28,11 +28,13 @@ def make_mrns(
     day: int,
     first_serial: int | NDArray[np.int64],
     procedure: Procedure = Procedure.IMPORT,
+    exported: NDArray[np.bool_] | None = None,
 ) -> list[str]:
     """Return an MRN for each row of a batch.
 
     `countries` (n two-letter codes) and `partitions` (n numbers 0..63) are parallel; `day` is the day of acceptance as
     days since 1970-01-01. `first_serial` is the first of n consecutive sequence numbers, or the n numbers themselves.
+    The rows that `exported` marks (n) have the procedure of exports instead of `procedure`.
     Raises ValueError where lengths differ or a value is out of bounds.
     """
     rows = len(countries)
@@ -54,6 +56,8 @@ def make_mrns(
     text[:, 6:9] = np.frombuffer(f"{accepted.timetuple().tm_yday:03d}".encode(), dtype=np.uint8)
     text[:, 9:16] = _BASE36[serials[:, None] // _POWERS36 % 36]
     text[:, 16] = ord(procedure.value)
+    if exported is not None:
+        text[exported, 16] = ord(Procedure.EXPORT.value)
     # At most 38 * (2^17 - 1), so int64 is far from its end.
     text[:, 17] = (_VALUES[text[:, :17]] @ _WEIGHTS) % 11 % 10 + 48
     joined = text.tobytes().decode("ascii")

@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Kind, Ragged, Schema, Strings, Table, schema_of
 from libs.columns.schema import expected_columns
+from libs.filing_stages.direction import exports
 from libs.server.identity import Role
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT, DIRECTION_IMPORT
 from services.clearance.consignment import notice_kinds as notices
 from services.clearance.consignment.columns import choose, is_lost
 from services.clearance.consignment.controls.control import has_controls
@@ -144,7 +146,7 @@ _CARRIED: Final = (
     "transport_service", "gross_mass_mg", "arrived_at", "released_at", "changed_at", "arrival_conveyance_reference", "arrival_place", "state",
     "lane", "change", "returned_at", "return_reason", "return_document_number", "storage_reminded_at",
     "storage_ended_at", "transit_destination_office", "transit_started_at", "transit_due_at", "transit_overdue_at", "transit_ended_at",
-    "transit_outcome", "transit_difference", "transit_seal", "transit_document_number", *PRESENTATION,
+    "transit_outcome", "transit_difference", "transit_seal", "transit_document_number", "direction", "exited_at", *PRESENTATION,
 )  # fmt: skip
 """Columns of the state for carriers."""
 _CONTROLLED: Final = (
@@ -322,7 +324,7 @@ def statuses(table: Table, role: Role, *, agency: str = "") -> list[pb.Consignme
     required = requires_second(table) if role not in (Role.FILER, Role.CARRIER, Role.AGENCY) else None
     loading = pre_loading_of(table) if concerns_loading(table) and role is not Role.AGENCY else None
     table = readable(table, role, agency)
-    columns = dict(table.columns) | limits
+    columns = dict(table.columns) | limits | {"direction": _direction(table)}
     if required is not None and required.any():
         columns["second_person"] = Bools.of(required)
     if loading is not None:
@@ -345,6 +347,11 @@ def statuses(table: Table, role: Role, *, agency: str = "") -> list[pb.Consignme
                 charge.forgone_minor if charge.HasField("forgone_minor") else None,
             )
     return messages
+
+
+def _direction(table: Table) -> Ints:
+    """Return the direction of each state: states of imports have none."""
+    return Ints.of(np.where(exports(table), np.int64(DIRECTION_EXPORT), np.int64(DIRECTION_IMPORT)))
 
 
 def set_claim(message: pb.Claim, claim: Claim) -> None:
@@ -426,6 +433,7 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
     least = [False] * table.rows if carrier else (lower_bounds(table) & ~owes_nothing(table)).tolist()
     amounts = {} if carrier else {name: table.ints(name).tolist() for name in _AMOUNTS}
     numbers["kind"], numbers["pre_loading"] = kinds, loading
+    numbers["direction"] = _direction(table).values.tolist()
     changed = table.ints("changed_at").values.tolist()
     reasons = table.ragged("reasons")
     assert isinstance(reasons.values, Strings)

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, among
+from libs.filing_stages.direction import exports
 from luxor.clearance.v1.clearance_pb2 import TRANSIT_OUTCOME_ENDED
 from services.clearance.consignment.columns import choose, is_lost, values_in_rows
 from services.clearance.consignment.decision import OFFICER_HOLD
@@ -52,11 +53,16 @@ def unfit(states: Table, disposals: Mapping[str, Disposal], officer: str, viewed
     with_note, without_note = (not_releasable(states, officer, note) for note in ("explained", ""))
     unseen, released, lost = held_unseen(states, viewed), was_released(states).tolist(), is_lost(states).tolist()
     reasons = []
+    exported = exports(states).tolist()
     for row, (decision, state) in enumerate(zip(decisions, states.ints("state").values.tolist(), strict=True)):
         own = with_note[row] if decision.note.strip() else without_note[row]
+        # An export whose goods do not leave is invalidated after its release too: Delegated Regulation (EU) 2015/2446, article 248.
+        stays = exported[row] and decision.event == Event.INVALIDATED_BY_CUSTOMS
         if state in FINAL:
             reasons.append("STATE_FINAL")
-        elif state == State.RELEASED or (released[row] and decision.event in _NEVER_RELEASED):
+        elif exported[row] and decision.event == Event.RE_EXPORTED:
+            reasons.append("EXPORT_NOT_RETURNED")
+        elif state == State.RELEASED or (released[row] and decision.event in _NEVER_RELEASED and not stays):
             reasons.append("DISPOSAL_AFTER_RELEASE")
         elif lost[row] and decision.event not in _OF_LOST:
             reasons.append("GOODS_LOST")

@@ -47,6 +47,7 @@ class NoticeKind(IntEnum):
     LICENCE_ENDED = 33
     PRESENTED = 23
     PRESENTATION_OVERDUE = 31
+    EXITED = 34
 
 
 NOTICE_OF_STATE: Final = {
@@ -62,6 +63,7 @@ NOTICE_OF_STATE: Final = {
     State.CONFISCATED: NoticeKind.DISPOSED,
     State.INVALIDATED: NoticeKind.INVALIDATED,
     State.EXPIRED: NoticeKind.EXPIRED,
+    State.EXITED: NoticeKind.EXITED,
 }
 """The notice of a change to each state, where the change has none of its own."""
 

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
+from libs.filing_stages.direction import exports
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.columns import item_numbers
 from services.clearance.consignment.disposal import Disposal
@@ -16,6 +17,8 @@ from services.clearance.consignment.state.event import EventDetails
 from services.clearance.consignment.state.times import never_released
 from services.clearance.consignment.transitions import CONTROLLED, FINAL, Event, State
 
+EXPORT_NOT_RETURNED: Final = "EXPORT_NOT_RETURNED"
+"""Reason of exports: what does not leave is held and invalidated by an officer, or invalidated when nobody confirms its exit."""
 _REMOVED: Final = (State.RE_EXPORTED, State.DESTROYED)
 
 
@@ -90,10 +93,12 @@ def unfit_in_bulk(states: Table, order: BulkOrder, viewed: Container[str]) -> li
     of_disposal = unfit_to_dispose(states, order.disposals(states), order.officer, viewed)
     arrived = states.ints("arrived_at").valid.tolist()
     held, outside = states.bools("officer_hold").values.tolist(), never_released(states).tolist()
-    second = requires_second(states).tolist()
+    second, exported = requires_second(states).tolist(), exports(states).tolist()
     reasons = []
     for row, state in enumerate(values):
-        if state == State.RELEASED or state in FINAL:
+        if exported[row]:
+            reasons.append(EXPORT_NOT_RETURNED)
+        elif state == State.RELEASED or state in FINAL:
             reasons.append(of_return[row] or ("STATE_FINAL" if state in FINAL else ""))
         elif not order.officer:
             reasons.append("NOT_RELEASED")
@@ -132,12 +137,15 @@ def unfit(states: Table, returns: Mapping[str, Return]) -> list[str]:
     items = states.ragged("items")
     numbers = item_numbers(states).tolist()
     back = states.child("items").bools("returned").values.tolist()
+    exported = exports(states).tolist()
     for row, (mrn, state) in enumerate(
         zip(states.strings("mrn").tolist(), states.ints("state").values.tolist(), strict=True)
     ):
         returned = dict(zip(numbers[items.span(row)], back[items.span(row)], strict=True))
         asked = returns[mrn].items
-        if any(returned.get(number) for number in asked) or (state in _REMOVED and any(returned.values())):
+        if exported[row]:
+            reasons.append(EXPORT_NOT_RETURNED)
+        elif any(returned.get(number) for number in asked) or (state in _REMOVED and any(returned.values())):
             reasons.append("ALREADY_RETURNED")
         elif state in _REMOVED:
             # Customs destroyed or re-exported the goods as a disposal: nothing of them was returned.

@@ -27,6 +27,7 @@ class State(IntEnum):
     EXPIRED = 11
     ABANDONED = 12
     CONFISCATED = 13
+    EXITED = 14
 
 
 class Debt(IntEnum):
@@ -82,6 +83,8 @@ class Change(IntEnum):
     PROPOSAL_ENDED = 35
     SCAN_RECORDED = 36
     PRESENTATION_OVERDUE = 37
+    EXITED = 38
+    EXIT_OVERDUE = 39
 
 
 class Event(IntEnum):
@@ -177,6 +180,10 @@ class Event(IntEnum):
     """The goods were presented to customs, where presentation is an act of its own."""
     PRESENTATION_OVERDUE = 47
     """The goods arrived, and were not presented in time."""
+    EXITED = 48
+    """Exported goods left. Only exports have this event and the next one: their callers choose them."""
+    EXIT_OVERDUE = 49
+    """The exit of exported goods was not confirmed in time."""
 
 
 CHANGE_OF: Final = np.array(
@@ -229,6 +236,8 @@ CHANGE_OF: Final = np.array(
         Change.SCAN_RECORDED,
         Change.PRESENTED,
         Change.PRESENTATION_OVERDUE,
+        Change.EXITED,
+        Change.EXIT_OVERDUE,
     ],
     np.int64,
 )
@@ -242,7 +251,15 @@ def flags_of(members: Collection[Event] | Collection[State] | Collection[Change]
 
 
 FINAL: Final = frozenset(
-    {State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED, State.ABANDONED, State.CONFISCATED}
+    {
+        State.DESTROYED,
+        State.RE_EXPORTED,
+        State.INVALIDATED,
+        State.EXPIRED,
+        State.ABANDONED,
+        State.CONFISCATED,
+        State.EXITED,
+    }
 )
 CONTROLLED: Final = (State.DOCUMENTS_REQUESTED, State.EXAMINATION)
 """States in which a control is open."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from libs.columns import Column, Table
 from libs.customs.identifiers.mrn import parse
 from libs.customs.time import MICROS_PER_DAY
+from libs.filing_stages.direction import exports
 from luxor.clearance.v1 import control_pb2
 from services.clearance.consignment.columns import item_numbers
 from services.clearance.consignment.controls.control import (
@@ -176,12 +177,13 @@ def _applicable(table: Table, law: GoodsLaw) -> list[list[_Applicable]]:
     columns = (table.strings(name).tolist() for name in ("destination_country", "dispatch_country"))
     days = [parse(each).day for each in table.strings("mrn").tolist()]
     found: list[list[_Applicable]] = []
+    exported = exports(table).tolist()
     for row, (destination, dispatch, day) in enumerate(zip(*columns, days, strict=True)):
         controls = [
             (each, area.jurisdiction)
             for area in law.jurisdictions
             for each in area.controls
-            if each.applies(day) and _crosses(area, each, destination, dispatch)
+            if each.applies(day) and _crosses(area, each, destination, dispatch, exported[row])
         ]
         places = range(*items.span(row).indices(len(codes))) if controls else range(0)
         found.append(
@@ -195,13 +197,14 @@ def _applicable(table: Table, law: GoodsLaw) -> list[list[_Applicable]]:
     return found
 
 
-def _crosses(area: GoodsJurisdiction, control: GoodsControl, destination: str, dispatch: str) -> bool:
+def _crosses(area: GoodsJurisdiction, control: GoodsControl, destination: str, dispatch: str, exported: bool) -> bool:
     """Return whether goods are bound for the areas of a jurisdiction, or leave them, as a control states.
 
-    Where the goods are sent from exempts them from no control of imports: a filer could state it as it wants.
+    Where the goods are sent from exempts them from no control of imports: a filer could state it as it wants. What is declared for export meets
+    controls of exports alone.
     """
     if control.direction == "import":
-        return destination in area.areas
+        return destination in area.areas and not exported
     return dispatch in area.areas and destination not in area.areas
 
 

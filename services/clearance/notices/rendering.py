@@ -9,11 +9,14 @@ from libs.customs.money import decimal_text
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2
 from luxor.common.v1 import common_pb2
+from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT
 from services.clearance.consignment.controls.control import REFERRALS
 from services.clearance.consignment.decision import DEBT_OPEN
-from services.clearance.notices.texts import AGENCY, Language, Texts, filled
+from services.clearance.notices.texts import AGENCY, FILER, KEYS, Language, Texts, filled
 
 _KIND: Final = "NOTICE_KIND_"
+_EXPORT: Final = "_EXPORT"
+"""Ends the key of a text about exports, where it differs from that about imports: they owe nothing, and leave."""
 _MILLIONTHS: Final = 1_000_000
 _ENDED: Final = (pb.STATE_EXPIRED, pb.STATE_INVALIDATED)
 _UNPRESENTED: Final = (pb.NOTICE_KIND_ARRIVED, pb.NOTICE_KIND_DECIDED)
@@ -29,7 +32,13 @@ def render(notice: pb.Notice, texts: Texts, language: Language, *, reader: str) 
 
 
 def key_of(notice: pb.Notice) -> str:
-    """Return the key of a notice's text: its kind, in some cases with the state or the debt."""
+    """Return the key of a notice's text: its kind, in some cases with the state, the debt or the direction."""
+    key = _key_of_kind(notice)
+    of_exports = f"{key}{_EXPORT}"
+    return of_exports if notice.direction == DIRECTION_EXPORT and of_exports in KEYS[FILER] else key
+
+
+def _key_of_kind(notice: pb.Notice) -> str:
     kind = pb.NoticeKind.Name(notice.kind).removeprefix(_KIND)
     if notice.transit.outcome == pb.TRANSIT_OUTCOME_LOST:
         return "DISPOSED_LOST" if notice.kind == pb.NOTICE_KIND_DISPOSED else "TRANSIT_LOST"

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from libs.columns import Column, Ints, Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.filing_stages.completeness import lacks
+from libs.filing_stages.direction import importing
 from libs.filing_stages.law import Stage, included
 from services.clearance.consignment.controls.pre_loading import PreLoading
 from services.clearance.consignment.state.creation import destinations
@@ -61,7 +62,7 @@ def minimum_set(filings: Table) -> BoolArray:
 
 
 def _of_destinations(filings: Table, parameters: Parameters, days: NDArray[np.int64]) -> BoolArray:
-    country, mode = destinations(filings), filings.ints("transport_mode").filled(0)
+    country, mode = importing(filings, destinations(filings)), filings.ints("transport_mode").filled(0)
     chosen = np.zeros(filings.rows, np.bool_)
     for (name, number), first in parameters.from_day.items():
         chosen |= country.isin({name}) & (mode == number) & (days >= first)

@@ -15,6 +15,7 @@ from libs.columns import Ints, Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.files import dated_rules
 from libs.files.dated_rules import DatedRule, applicable
+from libs.filing_stages.direction import importing
 
 INCLUDED: Final = Path(__file__).parent / "rules.yaml"
 _MICROS_PER_MINUTE: Final = 60_000_000
@@ -42,7 +43,7 @@ class PresentationLaw(msgspec.Struct, frozen=True):
         due, required = np.zeros(states.rows, np.int64), np.zeros(states.rows, np.bool_)
         for times in (arrived_at.values, np.full(states.rows, at)):
             open_, day = arrived_at.valid & ~required, times // MICROS_PER_DAY
-            for rule, rows in applicable(self.rules, states.strings("destination_country"), day):
+            for rule, rows in applicable(self.rules, importing(states), day):
                 found = open_ & rows
                 due = np.where(found, arrived_at.values + rule.due_minutes * _MICROS_PER_MINUTE, due)
                 required |= found

@@ -14,6 +14,7 @@ import numpy as np
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from libs.customs.time import MICROS_PER_DAY
+from libs.filing_stages.direction import exports, of_rows
 from luxor.clearance.v1.clearance_columns_pb2 import RightsMatchColumns
 from services.clearance.consignment.columns import item_numbers
 from services.clearance.consignment.state.creation import destinations
@@ -72,7 +73,8 @@ class Matcher:
             return {}
         texts = [lines.strings(name) for name in ("brand", "description")]
         owners, numbers = items.owners(), item_numbers(filings)
-        countries, days = destinations(filings), filings.ints("accepted_at").values // MICROS_PER_DAY
+        countries = of_rows(destinations(filings), filings.strings("dispatch_country"), exports(filings))
+        days = filings.ints("accepted_at").values // MICROS_PER_DAY
         lists: list[list[tuple[int, str]]] = [[] for _ in range(filings.rows)]
         for place in np.flatnonzero(chosen).tolist():
             row = int(owners[place])

@@ -12,6 +12,7 @@ from libs.columns import Ints, Table, among
 from libs.customs.time import MICROS_PER_DAY
 from libs.files import dated_rules
 from libs.files.dated_rules import DatedRule, applicable
+from libs.filing_stages.direction import exports
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.columns import choose, in_transit
 from services.clearance.consignment.presentation.times import PRESENTATION, presentation_due, unpresented
@@ -59,13 +60,13 @@ def in_storage(states: Table) -> NDArray[np.bool_]:
     """Return which goods lie in temporary storage, shape (n,): they have arrived and were presented, are held and not in transit, and were never
     released.
 
-    Seized goods are in the hands of customs, and released goods that are held again are in free circulation.
+    Seized goods are in the hands of customs, released goods that are held again are in free circulation, and exports come from there.
     """
     arrived = states.ints("arrived_at").valid
     if not arrived.any():
         return arrived.copy()
     state = states.ints("state").values
-    stored: NDArray[np.bool_] = arrived & np.logical_or.reduce([state == each for each in HELD])
+    stored: NDArray[np.bool_] = arrived & ~exports(states) & np.logical_or.reduce([state == each for each in HELD])
     return stored & never_released(states) & ~in_transit(states) & ~unpresented(states) if stored.any() else stored
 
 

@@ -12,6 +12,7 @@ from libs.columns import Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.files import dated_rules
 from libs.files.dated_rules import DatedRule, applicable
+from libs.filing_stages.direction import importing
 from services.clearance.temporary_storage.limits import last_day
 
 INCLUDED: Final = Path(__file__).parent / "limits.yaml"
@@ -72,7 +73,7 @@ def rules_of(states: Table, at: int, rules: tuple[TransitRule, ...]) -> Provided
     rows = states.rows
     provided, carrier, working, releases = (np.zeros(rows, np.bool_) for _ in range(4))
     usual, longest = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    for rule, found in applicable(rules, states.strings("destination_country"), at // MICROS_PER_DAY):
+    for rule, found in applicable(rules, importing(states), at // MICROS_PER_DAY):
         provided |= found
         usual[found], longest[found] = rule.usual_days, rule.longest_days
         working[found], carrier[found] = rule.ends_on_working_day, rule.carrier_starts

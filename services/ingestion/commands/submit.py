@@ -18,6 +18,7 @@ from libs.customs.identifiers import mrn
 from libs.customs.partitions import partitions_of
 from libs.customs.time import date_of_day, day_of
 from libs.feed.publish.backlog import Backlog
+from libs.filing_stages.direction import exports, of_rows
 from libs.release_law.law import included
 from libs.store.database import Transaction
 from services.ingestion.commands.admission import FilerAdmission, NotAdmitted
@@ -405,7 +406,9 @@ def _filing(
         digests=[NO_DIGEST] * len(rows) if stored is None else [stored[row] for row in rows],
         references=names,
         partitions=partitions_of(filer, names),
-        countries=table.strings("destination_country").tolist(),
+        countries=of_rows(
+            table.strings("destination_country"), table.strings("dispatch_country"), exports(table)
+        ).tolist(),
         quality=None if checked.quality is None else checked.quality[rows],
         trusted_until=trusted_until,
     )

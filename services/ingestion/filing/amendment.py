@@ -1,7 +1,7 @@
 """What an amendment or an invalidation may change, and which version of a filing it makes. Pure.
 
 Law: UCC, articles 173 (amendment: never to other goods) and 174 (invalidation). ICS2 excludes parties that answer for the filing and its transport
-document from amendments. The MRN states the country of destination; the law of that country assesses the filing.
+document from amendments. The MRN states the country that decides on the filing: of destination, for exports of dispatch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table, digests
-from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE
+from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT, MESSAGE_FUNCTION_INVALIDATE
 from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.paths import consignment_place, element_path
 from services.ingestion.filing.validation import ENVELOPE
@@ -24,7 +24,9 @@ NEVER_AMENDED: Final = (
     "house_document_number",
     "destination_country",
 )
-"""Elements that no amendment replaces or removes; what was absent may be added. Another one needs an invalidation and a new filing."""
+"""Elements that no amendment replaces or removes; what was absent may be added. Another one needs an invalidation and a new filing.
+
+Nor does one change the direction, and of an export the country of dispatch, which decides on it."""
 CHANGED_DAYS: Final = 380
 """Days after its acceptance in which a filing is changed. Clearance deletes its state soon after, and then decides on no change of it."""
 _IDENTIFICATION: Final = frozenset({"local_reference", "amended_mrn"})
@@ -46,6 +48,10 @@ class Content:
     def is_withdrawn(self) -> bool:
         """Return whether the version is an invalidation."""
         return self.table.ints("function")[self.row] == MESSAGE_FUNCTION_INVALIDATE
+
+    def is_export(self) -> bool:
+        """Return whether the version is an export."""
+        return self.table.ints("direction")[self.row] == DIRECTION_EXPORT
 
 
 @dataclass(slots=True)
@@ -99,6 +105,10 @@ def outcome_of(own: Content, filing: Versions) -> Outcome:
             former = current.text(name)
             if former and own.text(name) != former:
                 return Outcome(_error(own, name, "ELEMENT_NEVER_AMENDED"))
+        if own.is_export() != current.is_export():
+            return Outcome(_error(own, "direction", "ELEMENT_NEVER_AMENDED"))
+        if own.is_export() and own.text("dispatch_country") != current.text("dispatch_country"):
+            return Outcome(_error(own, "dispatch_country", "ELEMENT_NEVER_AMENDED"))
         filing.contents[version] = own
     filing.current = version
     return Outcome(filing=filing, version=version, is_new=True)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from libs.columns.arrays import BoolArray
+from libs.filing_stages.direction import exports
 from libs.release_law import application
 from libs.release_law.law import ITEMS, DataSet, ReleaseLaw
 from luxor.consignment.v1 import consignment_pb2 as consignment
@@ -65,7 +66,8 @@ def documents_of(filings: Table, lacking: IntArray, law: ReleaseLaw | None, day:
         return Documents()
     open_ = np.zeros(filings.rows, np.bool_)
     open_[lacking] = True
-    open_ &= filings.ints("nature").values == consignment.NATURE_DOCUMENT
+    # Immediate release is of imports: an export needs all elements of its data set.
+    open_ &= (filings.ints("nature").values == consignment.NATURE_DOCUMENT) & ~exports(filings)
     if not open_.any():
         return Documents()
     goods = open_ & (~application.worthless(filings) | _half_priced(filings))

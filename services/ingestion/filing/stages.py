@@ -9,9 +9,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Table
+from libs.columns import Ragged, Table
 from libs.columns.arrays import BoolArray
 from libs.filing_stages import completeness, deadlines
+from libs.filing_stages.direction import exports
 from libs.filing_stages.law import ITEMS, Stage, included
 from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE, MESSAGE_FUNCTION_NEW
 from services.ingestion.filing.check_rules import CheckRules
@@ -21,6 +22,7 @@ from services.ingestion.filing.plausibility import Finding
 _EARLY: Final = included().mandatory(Stage.PRE_LOADING)
 _LATER: Final = frozenset((*REQUIRED, *(ITEMS + name for name in ITEMS_REQUIRED))) - frozenset(_EARLY)
 """Elements that a declaration needs, and a filing before it does not."""
+_OF_EXPORTS: Final = frozenset(included().export.required)
 _NAMES: Final = {
     Stage.PRE_LOADING: "assessment before loading",
     Stage.PRE_ARRIVAL: "entry summary declaration before arrival",
@@ -50,6 +52,32 @@ def lacking(table: Table, early: BoolArray) -> Iterator[tuple[str, npt.NDArray[n
             rows = np.flatnonzero(early & completeness.lacks(table, element))
             if len(rows):
                 yield _column(element), rows
+
+
+def required_of_exports(element: str) -> bool:
+    """Return whether exports need an element that every declaration needs; those of the goods begin with `items.`."""
+    return element in _OF_EXPORTS
+
+
+def lacking_of_exports(table: Table, exported: BoolArray) -> Iterator[tuple[str, npt.NDArray[np.integer]]]:
+    """Yield the elements that exports need and imports may omit, each with the exports that lack it."""
+    for element in included().export.required:
+        if element not in REQUIRED and not element.startswith(ITEMS):
+            rows = np.flatnonzero(exported & completeness.lacks(table, element))
+            if len(rows):
+                yield _column(element), rows
+
+
+def unused_in_exports(table: Table, exported: BoolArray) -> Iterator[tuple[str, npt.NDArray[np.integer]]]:
+    """Yield the elements of imports that exports state, each with the rows of its own table."""
+    for element in included().export.unused:
+        of_items = element.startswith(ITEMS)
+        level, rows = (table.child("items"), table.ragged("items").owners()) if of_items else (table, slice(None))
+        column = element.removeprefix(ITEMS)
+        if level.may_have(column):
+            values = level.column(column)
+            stated = values.lengths > 0 if isinstance(values, Ragged) else values.present
+            yield element, np.flatnonzero(stated & exported[rows])
 
 
 def gaps(table: Table, rows: npt.NDArray[np.integer], day: int) -> Iterator[tuple[int, dict[str, object]]]:
@@ -112,11 +140,16 @@ def timeliness(table: Table, early: BoolArray, rules: CheckRules, now: int) -> T
 
 
 def lacking_of_stage(table: Table, early: BoolArray, day: int) -> npt.NDArray[np.int64]:
-    """Return how many elements each filing lacks of its own stage: before loading, or the simplified declaration; shape (n,)."""
+    """Return how many elements each filing lacks of its own stage: before loading, simplified, or export; shape (n,)."""
     count = completeness.counted(table, included(), Stage.SIMPLIFIED, day)
     if early.any():
         rows = np.flatnonzero(early)
         count[rows] = completeness.counted(table.take(rows), included(), Stage.PRE_LOADING, day)
+    exported = exports(table)
+    if exported.any():
+        rows = np.flatnonzero(exported)
+        taken = table.take(rows)
+        count[rows] = sum(completeness.lacks(taken, name).astype(np.int64) for name in included().export.required)
     return count
 
 

@@ -18,6 +18,7 @@ from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from libs.columns.arrays import BoolArray
 from libs.customs.codes import tidy_code
 from libs.customs.identifiers import mrn
+from libs.filing_stages.direction import exports
 from libs.release_law.law import ITEMS, ReleaseLaw
 from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
@@ -120,6 +121,7 @@ def check(
     _check_required(root, law, day, early, findings)
     _check_fiscal_references(root, findings)
     _check_return(root, latest_year, findings)
+    _check_exports(root, findings)
     timeliness = None
     if rules is not None:
         _check_plausibility(root, plausibility.findings(cleaned, rules, day), findings)
@@ -311,12 +313,17 @@ def _check_several(level: Level, name: str, column: Ragged, element: Several, fi
 def _check_required(root: Level, law: ReleaseLaw | None, day: int, early: BoolArray, findings: Findings) -> None:
     table = root.table
     filed, referenced = _check_function(root, findings)
-    declared = filed & ~early
+    declared, exported = filed & ~early, filed & exports(table)
     for name in elements.REQUIRED:
         required = referenced if name == "local_reference" else declared if stages.is_later(name) else filed
+        if not stages.required_of_exports(name):
+            required = required & ~exported
         findings.mark(root, name, np.flatnonzero(~table.column(name).present & required), "ELEMENT_MISSING")
     if early.any():
         for name, rows in stages.lacking(table, filed & early):
+            findings.mark(root, name, rows, "ELEMENT_MISSING")
+    if exported.any():
+        for name, rows in stages.lacking_of_exports(table, exported):
             findings.mark(root, name, rows, "ELEMENT_MISSING")
     for name in elements.MONEY:
         _check_money(root, name, findings)
@@ -425,6 +432,31 @@ def _check_return(root: Level, latest_year: int, findings: Findings) -> None:
     findings.mark(root, "returned_mrn", bare, "RETURN_WITHOUT_REFERENCE", warns=True)
 
 
+def _check_exports(root: Level, findings: Findings) -> None:
+    """Check that exports leave their country, and warn of elements that belong to imports."""
+    table = root.table
+    exported = exports(table) & (table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE)
+    if not exported.any():
+        return
+    destination = _destinations(table)
+    dispatch = table.strings("dispatch_country").tolist()
+    staying = [bool(dispatch[row]) and dispatch[row] == destination[row] for row in range(table.rows)]
+    stated = table.strings("destination_country").present
+    for name, chosen in (("destination_country", stated), ("consignee_address_country", ~stated)):
+        findings.mark(
+            root, name, np.flatnonzero(exported & chosen & np.array(staying, np.bool_)), "EXPORT_WITHIN_COUNTRY"
+        )
+    for element, rows in stages.unused_in_exports(table, exported):
+        level = root.below("items") if element.startswith(ITEMS) else root
+        findings.mark(level, element.removeprefix(ITEMS), rows, "IMPORT_ELEMENT_UNUSED", warns=True)
+
+
+def _destinations(table: Table) -> list[str]:
+    """Return the country of destination of each consignment: where it is absent, that of the consignee's address."""
+    home = table.strings("consignee_address_country").tolist()
+    return [given or own for given, own in zip(table.strings("destination_country").tolist(), home, strict=True)]
+
+
 def _check_plausibility(root: Level, implausible: Iterable[plausibility.Finding], findings: Findings) -> None:
     items = root.below("items")
     for each in implausible:
@@ -440,17 +472,18 @@ def _check_stages(root: Level, early: BoolArray, day: int, findings: Findings) -
 
 
 def _fill(table: Table) -> Table:
-    """Fill in what follows from other elements: the destination, the numbers of items, the function."""
-    function = table.ints("function")
+    """Fill in what follows from other elements: the destination, the numbers of items, the function.
+
+    Imports are stored without a direction, as all filings before exports: both are the same content.
+    """
+    function, exported = table.ints("function"), exports(table)
     filled: dict[str, Column] = {
         "function": Ints.of(np.where(function.valid, function.values, consignment.MESSAGE_FUNCTION_NEW))
     }
-    destination = table.strings("destination_country")
-    if not destination.present.all():
-        consignee = table.strings("consignee_address_country").tolist()
-        filled["destination_country"] = Strings.of(
-            [given or home for given, home in zip(destination.tolist(), consignee, strict=True)]
-        )
+    if table.may_have("direction"):
+        filled["direction"] = Ints.of(np.where(exported, consignment.DIRECTION_EXPORT, 0), exported)
+    if not table.strings("destination_country").present.all():
+        filled["destination_country"] = Strings.of(_destinations(table))
     ragged = table.ragged("items")
     items = table.child("items")
     if items.rows:

@@ -44,6 +44,7 @@ REASONS: Final = (
     "RETURN_WITHOUT_REFERENCE",
     "STAGE_ELEMENT_MISSING",
     "STAGE_INCOMPLETE",
+    "IMPORT_ELEMENT_UNUSED",
 )
 """The reasons that warn. The place of each is its bit in stored qualities: add at the end, and never remove one."""
 REASONS_MAX: Final = 64

@@ -19,6 +19,7 @@ from libs.customs.identifiers import mrn
 from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.feed.publish.outbox import Outbox
 from libs.feed.types import BatchRef
+from libs.filing_stages.direction import exports
 from libs.store.database import NOW_MICROS, Database, Transaction
 from libs.store.tables import schema
 from libs.store.tables.requests import RequestLog
@@ -91,6 +92,7 @@ class Filing:
     references: list[str]
     partitions: npt.NDArray[np.int64]
     countries: list[str]
+    """The country in the MRN of each: of destination, for exports of dispatch."""
     quality: Array | None = None
     """Of each, None where they are not scored."""
     trusted_until: int | None = None
@@ -203,6 +205,7 @@ class Store:
                 filing.partitions[new],
                 now // MICROS_A_DAY,
                 np.asarray(new, np.int64) + block * BLOCK,
+                exported=exports(filing.table)[new],
             )
             # One order everywhere, so that two calls with the same references wait for each other without a deadlock.
             order = sorted(range(len(new)), key=lambda at: filing.references[new[at]])

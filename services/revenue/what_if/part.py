@@ -83,7 +83,10 @@ def baseline_charges(answers: Table, filings: Filings) -> PartCharges:
     item = np.where(number.valid, item_places(filings, row, number.values), -1)
     jurisdiction = answers.strings("rulebook_version").translate(lambda version: version.partition("/")[0])
     owed = OwedCharges.more_than_nothing(row, _places(filings, row, item), trait, child.ints("amount").values)
-    return PartCharges(~answers.strings("reason").present, jurisdiction, answers.strings("currency"), owed)
+    # No draft of the law of imports changes what exports owe.
+    return PartCharges(
+        ~answers.strings("reason").present & ~filings.exports, jurisdiction, answers.strings("currency"), owed
+    )
 
 
 def draft_charges(assessment: Assessment) -> PartCharges:

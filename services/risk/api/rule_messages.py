@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from libs.customs.time import day_text
+from luxor.consignment.v1.consignment_pb2 import Direction
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.rules.rule_set import OPEN_END, Rule, RuleSet, Typology
 from services.risk.rules.scoring import LANES
@@ -75,6 +76,7 @@ def _rule(rule: Rule) -> pb.Rule:
         stages=sorted(PURPOSES[stage] for stage in text.stages),
         confidential=text.confidential,
         second_person=text.second_person,
+        directions=sorted(Direction.Value(f"DIRECTION_{each.upper()}") for each in text.directions),
     )
     if rule.last_day != OPEN_END:
         message.to_day = day_text(rule.last_day)

@@ -200,11 +200,11 @@ def assess_batch(
             facts,
             replica_state.hasher,
             prior_state.now,
-            counted=prior_state.new,
+            counted=prior_state.new & ~facts.exports,
             thresholds=favoured_below(rules),
             value_awaited=prior_state.value_awaited,
         )
-        facts.history = replica_state.history.read(record)
+        facts.history = replica_state.history.read(record).without(facts.exports, facts.owners)
         if findings.codes:
             facts.history = facts.history.with_items(findings.codes)
     versions = {"lists": versions_of(active.index), "controls": active.controls.version}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from libs.columns import Bools, Column, Ints, Strings, Table
 from libs.customs.time import day_of
+from libs.filing_stages.direction import exports, of_rows
 from services.risk.assessment.prior_state import PriorState, ReplicaState
 from services.risk.rules.rule_set import Thresholds
 from services.risk.selection import (
@@ -29,8 +30,8 @@ from services.risk.selection import (
 )
 from services.risk.selection.parameters import ANY, PPM, Role
 
-#: Goods that come in; no consignment is told as an export yet.
-DIRECTION: Final = "import"
+_DIRECTIONS: Final = ("import", "export")
+"""Directions as parameters of selection name them."""
 _COLUMNS_OF_ROLES: Final[dict[Role, str]] = {
     "declarant": "declarant_identifier",
     "filer": "filer",
@@ -128,7 +129,7 @@ def choose(
         mrns=mrns,
         periods=periods_of(mrns, today),
         offices=offices_of(parameters, table),
-        directions=Strings.constant(DIRECTION, rows),
+        directions=Strings(_DIRECTIONS, exports(table).astype(np.int32)),
         score=answer.ints("score").values,
         thresholds=(thresholds.blue, thresholds.yellow, thresholds.red),
         trusted=trusted_in(parameters, table, today),
@@ -215,26 +216,36 @@ def drawn_within(
 
 def offices_of(parameters: Parameters, table: Table) -> Strings:
     """The office of each consignment: where it is presented, else of first entry; that of all others where it has no
-    parameters of its own, so that what filers write does not make offices.
+    parameters of its own in its direction, so that what filers write does not make offices.
     """
     told, entry = table.strings("presentation_office"), table.strings("transport_first_entry_office")
     dictionary = [*told.dictionary, *entry.dictionary]
     indices = np.where(told.present, told.indices, entry.indices + len(told.dictionary))
     offices = Strings(dictionary, indices.astype(np.int32))
-    return offices.translate(lambda office: office if (office, DIRECTION) in parameters.offices else ANY)
+
+    def in_direction(direction: str) -> Strings:
+        return offices.translate(lambda office: office if (office, direction) in parameters.offices else ANY)
+
+    exported = exports(table)
+    return (
+        of_rows(in_direction("import"), in_direction("export"), exported) if exported.any() else in_direction("import")
+    )
 
 
-def thresholds_in(parameters: Parameters | None, thresholds: Thresholds, answers: Table) -> list[tuple[int, int, int]]:
-    """The points from which blue, yellow and red are called for, of each answer by its office: those of the rules where it has none."""
+def thresholds_in(
+    parameters: Parameters | None, thresholds: Thresholds, answers: Table, exported: npt.NDArray[np.bool_]
+) -> list[tuple[int, int, int]]:
+    """The points from which blue, yellow and red are called for, of each answer by its office and direction: those of the rules where it has none."""
     of_rules = thresholds.blue, thresholds.yellow, thresholds.red
     if parameters is None:
         return [of_rules] * answers.rows
 
-    def of_office(office: str) -> tuple[int, int, int]:
-        score = parameters.for_office(office or ANY, DIRECTION).score
+    def of_office(office: str, direction: str) -> tuple[int, int, int]:
+        score = parameters.for_office(office or ANY, direction).score
         return of_rules if score is None else (score.blue, score.yellow, score.red)
 
-    return [of_office(office) for office in answers.strings("office").tolist()]
+    offices = zip(answers.strings("office").tolist(), exported.tolist(), strict=True)
+    return [of_office(office, _DIRECTIONS[leaves]) for office, leaves in offices]
 
 
 def trusted_in(parameters: Parameters, table: Table, day: int) -> npt.NDArray[np.bool_]:

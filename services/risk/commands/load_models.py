@@ -80,11 +80,12 @@ class ModelLoader:
 
     def scored(self, opinion: Opinion | None) -> None:
         """Take note of what the champion was given and said, for its drift."""
-        if opinion is None or opinion.model is None or opinion.items.sample.rows == 0:
+        if opinion is None or opinion.model is None:
             return
+        sample, chances = opinion.of_imports()
         watch = self._watches.get(opinion.model.version)
-        if watch is not None:
-            watch.put(opinion.items.sample, opinion.scores.chance)
+        if watch is not None and sample.rows:
+            watch.put(sample, chances)
 
     def watch_of(self, version: str) -> Watch | None:
         """What a model in force has seen here; None for others."""

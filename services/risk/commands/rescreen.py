@@ -13,8 +13,10 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
+from libs.columns.arrays import BoolArray
 from libs.columns.stored import InputError
 from libs.columns.wire import MalformedColumns
+from libs.filing_stages.direction import exports
 from libs.store.tables.inputs import BatchPlace
 from libs.store.tables.leases import require_lease
 from libs.telemetry import counter, get_logger
@@ -62,6 +64,7 @@ _unreadable = counter(
 _log = get_logger()
 
 Thresholds = tuple[int, int, int]
+ThresholdsOf = Callable[[Table, BoolArray], list[Thresholds]]
 ANY_SCORE: Final[Thresholds] = (1, 1, 1)
 """By default any score of other findings keeps the goods held."""
 #: A batch and the names that may match, or the reason why it cannot be read.
@@ -71,10 +74,11 @@ _Opened = tuple[Input, frozenset[str]] | InputError | MalformedColumns
 class Rescreen:
     """The screening of stored batches against the active lists."""
 
-    def __init__(
-        self, store: ScreeningMatchStore, levels: MatchLevels, thresholds: Callable[[Table], list[Thresholds]]
-    ) -> None:
-        """Screen by `levels` of matches; `thresholds` returns for answers the points from which blue, yellow and red are required."""
+    def __init__(self, store: ScreeningMatchStore, levels: MatchLevels, thresholds: ThresholdsOf) -> None:
+        """Screen by `levels` of matches.
+
+        `thresholds` returns for answers, and which are of exports, the points from which blue, yellow and red are required.
+        """
         self._store = store
         self._levels = levels
         self._thresholds = thresholds
@@ -167,17 +171,20 @@ class Rescreen:
             [earlier.get(place, NEVER).at for place in places],
             changes.findings,
             changes.cleared,
-            self._left(batch, answers, found, changes),
+            self._left(batch, table, answers, found, changes),
         )
 
-    def _left(self, batch: StoredBatch, answers: Table, matches: BatchMatches, changes: Changes) -> list[int | None]:
+    def _left(
+        self, batch: StoredBatch, table: Table, answers: Table, matches: BatchMatches, changes: Changes
+    ) -> list[int | None]:
         """Return the lanes that remain without the cleared matches; none for an assessment before loading, because clearance has
         another answer.
         """
         if batch.purpose != PURPOSE_CLEARANCE or not changes.cleared.lengths.any():
             return [None] * len(changes.places)
-        chosen = answers.take(matches.rows[changes.places])
-        lanes = remaining_lane(chosen, changes.cleared, self._thresholds(chosen)).tolist()
+        rows = matches.rows[changes.places]
+        chosen = answers.take(rows)
+        lanes = remaining_lane(chosen, changes.cleared, self._thresholds(chosen, exports(table)[rows])).tolist()
         return [lane if count else None for lane, count in zip(lanes, changes.cleared.lengths.tolist(), strict=True)]
 
     async def _prepared(self, screened: str, state: ActiveLists) -> ChangedEntries:

@@ -19,6 +19,7 @@ import numpy as np
 from libs.columns import Bools, Ints, Kind, Ragged, Strings, Table
 from libs.columns.arrays import BoolArray, IntArray
 from libs.customs.time import days_of
+from libs.filing_stages.direction import exports
 from services.risk.codes import declared_codes
 from services.risk.history.columns import DESCRIBED
 from services.risk.history.columns import HistoryColumns as HistoryColumns
@@ -58,6 +59,11 @@ class Facts:
         dictionary = [*declared.dictionary, *address.dictionary]
         indices = np.where(declared.present, declared.indices, address.indices + len(declared.dictionary))
         return Strings(dictionary, indices.astype(np.int32)).translate(str)
+
+    @cached_property
+    def exports(self) -> BoolArray:
+        """Which consignments are exports, shape (n,); all others are imports."""
+        return exports(self.table)
 
     @cached_property
     def item_numbers(self) -> IntArray:

@@ -79,6 +79,8 @@ class Lines:
     """Day of the applicable law, days since 1970-01-01; if it is absent, no control applies."""
     document_types: Sequence[frozenset[str]]
     """Types of the valid documents of each line."""
+    exports: BoolArray | None = None
+    """Whether each line is declared for export: no control of imports applies to it; None: none is."""
 
     @property
     def rows(self) -> int:
@@ -152,7 +154,7 @@ class ControlSet:
         self._days = sorted({c.first_day for c in self.controls} | {c.last_day + 1 for c in self.controls})
         self._by_text: dict[str, tuple[int, int]] = {}
         self._by_code: dict[str, tuple[int, int]] = {}
-        self._scopes: dict[tuple[str, str, str, int, int], int] = {}
+        self._scopes: dict[tuple[str, str, str, int, int, bool], int] = {}
 
     def _compile(self, text: ControlText, bit: int) -> None:
         for words, excepts in ((text.words, False), (text.words_except, True)):
@@ -203,13 +205,16 @@ class ControlSet:
             self._by_code[code] = found
         return found
 
-    def scope(self, dispatch: str, destination: str, origin: str, mode: int, day: int) -> int:
-        """Return the controls that apply to goods between two countries, of an origin, by a mode and on a day."""
+    def scope(self, dispatch: str, destination: str, origin: str, mode: int, day: int, exported: bool = False) -> int:
+        """Return the controls that apply to goods between two countries, of an origin, by a mode and on a day.
+
+        What is declared for export meets the controls of exports alone.
+        """
         period = int(np.searchsorted(self._days, day, side="right"))
-        key = (dispatch, destination, origin, mode, period)
+        key = (dispatch, destination, origin, mode, period, exported)
         found = self._scopes.get(key)
         if found is None:
-            found = self._imports.get(destination, 0) | self._exports.get(dispatch, 0)
+            found = self._exports.get(dispatch, 0) | (0 if exported else self._imports.get(destination, 0))
             for place, control in enumerate(self.controls):
                 text = control.text
                 out_of_time = not control.first_day <= day <= control.last_day
@@ -253,6 +258,7 @@ class ControlSet:
                 lines.origin[row],
                 int(lines.mode.values[row]),
                 int(lines.day.values[row]),
+                lines.exports is not None and bool(lines.exports[row]),
             )
             while hit:
                 place = (hit & -hit).bit_length() - 1
@@ -316,6 +322,7 @@ def lines_of(table: Table, facts: Facts) -> Lines:
         table.ints("transport_mode").take(owners),
         facts.acceptance_day.take(owners),
         document_types,
+        facts.exports[owners] if facts.exports.any() else None,
     )
 
 

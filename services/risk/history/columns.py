@@ -9,6 +9,7 @@ from typing import Final
 from libs.columns import Ints
 from services.risk.history.record import KeyKind
 from services.risk.history.tables.event_chains import VALUE_MAX as VALUE_MAX
+from services.risk.history.tables.hash_table import BoolArray, IntArray
 from services.risk.history.tables.time_windows import LEVELS, SPLIT_LEVELS
 
 #: Kinds that split what they buy.
@@ -79,6 +80,16 @@ class HistoryColumns:
 
     consignments: Mapping[str, Ints]
     items: Mapping[str, Ints]
+
+    def without(self, rows: BoolArray, owners: IntArray) -> HistoryColumns:
+        """Return the columns with nothing of some consignments, shape (n,), and of their items: history counts imports alone."""
+        if not rows.any():
+            return self
+        kept, of_items = ~rows, ~rows[owners]
+        return HistoryColumns(
+            {name: Ints.of(each.values, each.valid & kept) for name, each in self.consignments.items()},
+            {name: Ints.of(each.values, each.valid & of_items) for name, each in self.items.items()},
+        )
 
     def column(self, path: str, name: str) -> Ints | None:
         """A column by the path of its table and its name; None where history has none of that name."""

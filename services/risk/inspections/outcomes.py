@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Table
+from libs.filing_stages.direction import exports
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_UNSPECIFIED, INSPECTION_RESULT_VIOLATION
 from services.risk.inspections.inclusion import inclusion_of
 
@@ -71,8 +72,11 @@ class Outcome:
 
 
 def inspected(states: Table) -> npt.NDArray[np.intp]:
-    """The rows of a table of ClearanceColumns whose consignment was inspected; reads one column, since most were not."""
-    return np.flatnonzero(states.ints("inspected_at").valid)
+    """The rows of a table of ClearanceColumns whose consignment was inspected and is no export: history and models are about imports.
+
+    Reads one column, since most were not.
+    """
+    return np.flatnonzero(states.ints("inspected_at").valid & ~exports(states))
 
 
 def outcomes_of(states: Table, epoch: int = 0) -> list[Outcome]:

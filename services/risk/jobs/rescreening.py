@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from libs.columns import Table
 from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.monitoring.gauges import Look
@@ -21,7 +20,7 @@ from libs.store.tables.leases import LeaseLost, release_lease, try_lease
 from libs.tasks.stop import wait_for_stop
 from libs.telemetry import gauge, get_logger
 from services.risk.commands.load_lists import ActiveLists
-from services.risk.commands.rescreen import ANY_SCORE, LEASE, Rescreen, Thresholds
+from services.risk.commands.rescreen import ANY_SCORE, LEASE, Rescreen, ThresholdsOf
 from services.risk.screening.parties import LEVELS, MatchLevels, screened_by
 from services.risk.store.screening_matches import ScreeningMatchStore, SliceTaken
 
@@ -49,7 +48,7 @@ class Rescreening:
         *,
         days: int,
         levels: MatchLevels = LEVELS,
-        thresholds: Callable[[Table], list[Thresholds]] = lambda answers: [ANY_SCORE] * answers.rows,
+        thresholds: ThresholdsOf = lambda answers, _: [ANY_SCORE] * answers.rows,
         pause_seconds: float = 10.0,
         slice_batches: int = SLICE_BATCHES,
         clock: Callable[[], float] = time.monotonic,

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from libs.filing_stages.direction import exports
 from libs.jobs.days import stored_days
 from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.database import Transaction
@@ -162,7 +163,7 @@ def _take(
     ]
     if found:
         gathered.parts.append(part_of(given.table, given.history, answers, rates, found, batch.place.day))
-    drawn_rows = np.flatnonzero(rng.random(given.table.rows) < shares[1])
+    drawn_rows = np.flatnonzero((rng.random(given.table.rows) < shares[1]) & ~exports(given.table))
     if len(drawn_rows):
         gathered.traffic.append(stored_items(given.table, given.history, answers, rates, drawn_rows).sample)
 

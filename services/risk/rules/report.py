@@ -97,7 +97,15 @@ def _duplicates(rule_set: RuleSet) -> Iterator[ValidationError]:
         text = rule.text
         if text.life == "retired":
             continue
-        key = _form_of(rule_set, rule), text.subject, rule.countries, text.stages, rule.first_day, rule.last_day
+        key = (
+            _form_of(rule_set, rule),
+            text.subject,
+            rule.countries,
+            text.stages,
+            frozenset(text.directions),
+            rule.first_day,
+            rule.last_day,
+        )
         other = seen.setdefault(key, rule)
         if other is not rule:
             at = f"{other.place[0]}:{other.place[1]}"

@@ -26,6 +26,7 @@ VersionNumber = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 RelativePath = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 LaneName = Literal["red", "yellow", "blue", "none"]
 Stage = Literal["clearance", "pre_loading"]
+Direction = Literal["import", "export"]
 Life = Literal["draft", "shadow", "active", "retired"]
 """draft and retired: checked and never evaluated. shadow: evaluated and counted, without effect."""
 
@@ -62,6 +63,8 @@ class RuleText(
     jurisdictions: tuple[str, ...] = ()
     life: Life = "active"
     stages: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1)] = STAGES
+    directions: Annotated[tuple[Direction, ...], msgspec.Meta(min_length=1)] = ("import",)
+    """Whether it judges imports, exports or both. A rule that says nothing judges imports, as all rules did before exports."""
     confidential: bool = False
     """Whether its findings are for officers and analysts alone."""
     second_person: bool = False

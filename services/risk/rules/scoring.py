@@ -52,7 +52,7 @@ def assess(
 ) -> Table:
     """Assess consignments (a table of ConsignmentColumns): gives a table of AssessmentColumns, aligned by rows.
 
-    A rule counts at its stages, for a consignment whose day of acceptance lies in its time and whose destination is one of its
+    A rule counts at its stages, for a consignment of its directions whose day of acceptance lies in its time and whose destination is one of its
     countries; without a day of acceptance no rule counts. Rules in shadow are told by their ids alone. `facts` are the
     computed elements where they are there already; `extra_findings` is what else was found; it stands behind the rules' findings;
     `constants` are columns that are the same for all rows.
@@ -78,9 +78,10 @@ class Scopes:
         self.stage = stage
         self.days = facts.acceptance_day
         self.destinations = facts.destination
+        self.exports = facts.exports
         self._by_time: dict[tuple[int, int], BoolArray] = {}
         self._by_country: dict[frozenset[str], BoolArray] = {}
-        self._rows: dict[tuple[int, int, frozenset[str]], BoolArray | None] = {}
+        self._rows: dict[tuple[int, int, frozenset[str], frozenset[str]], BoolArray | None] = {}
 
     def active(self) -> list[tuple[int, BoolArray | None]]:
         """The rules that count for some row, by their place in the set, each with its rows."""
@@ -97,12 +98,17 @@ class Scopes:
         return scopes
 
     def scope(self, rule: Rule) -> BoolArray | None:
-        """The rows that a rule counts for by day and country, whatever its life and stages."""
-        key = (rule.first_day, rule.last_day, rule.countries)
+        """The rows that a rule counts for by day, country and direction, whatever its life and stages."""
+        directions = frozenset(rule.text.directions)
+        key = (rule.first_day, rule.last_day, rule.countries, directions)
         if key not in self._rows:
             rows = self.days.valid & (self.days.values >= rule.first_day) & (self.days.values <= rule.last_day)
             if rule.countries:
                 rows &= self.destinations.isin(rule.countries)
+            if "export" not in directions:
+                rows &= ~self.exports
+            elif "import" not in directions:
+                rows &= self.exports
             self._rows[key] = None if rows.all() else rows
         return self._rows[key]
 

@@ -12,10 +12,11 @@ from libs.customs.time import day_text
 from libs.feed.consume.restart import RestartUnderWay
 from libs.server.errors import Refusal
 from libs.server.requests import day_of_text, recalled
+from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT, DIRECTION_IMPORT, DIRECTION_UNSPECIFIED
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceServicer
 from services.statistics.commands.recount import Recount
-from services.statistics.counting.cells import BOUNDS_MICROS
+from services.statistics.counting.cells import BOUNDS_MICROS, EXPORT_MARK
 from services.statistics.store.cells import COUNT_CELL, INSPECTION_CELL, REVENUE_CELL, TIME_CELL, Store
 
 DAYS_MAX = 3_660
@@ -72,6 +73,9 @@ class StatisticsService(StatisticsServiceServicer):
         filters = dict(
             zip(_columns(named), (_values(each, place) for place, each in enumerate(request.filters)), strict=True)
         )
+        exports = _is_export(request)
+        if exports and "destination" in filters:
+            filters["destination"] = [EXPORT_MARK + value for value in filters["destination"]]
         response = pb.QueryStatisticsResponse(incomplete=await self._store.is_incomplete())
 
         async def ask(
@@ -82,7 +86,7 @@ class StatisticsService(StatisticsServiceServicer):
                 return
             known = [name for name in group_by if name in table.c]
             extra = [name for name in always if name not in known]
-            rows = await self._store.query(table, [*known, *extra], filters, period, rows_max)
+            rows = await self._store.query(table, [*known, *extra], filters, period, rows_max, exports=exports)
             if len(rows) > rows_max:
                 raise Refusal("TOO_MANY_ROWS", rows_max=rows_max)
             for row in rows:
@@ -169,5 +173,18 @@ def _values(filter_: pb.Filter, place: int) -> list[Any]:
     return [day_of_text(value, f"{path}[{number}]") for number, value in enumerate(filter_.values)]
 
 
+def _is_export(request: pb.QueryStatisticsRequest) -> bool:
+    """Return whether the figures of exports are asked for. Raises Refusal."""
+    if request.direction not in (DIRECTION_UNSPECIFIED, DIRECTION_IMPORT, DIRECTION_EXPORT):
+        raise Refusal("CHOICE_UNKNOWN", path="direction", value=request.direction)
+    return request.direction == DIRECTION_EXPORT
+
+
 def _key(name: str, value: Any) -> str:
-    return day_text(value) if name == "day" else str(value)
+    return (
+        day_text(value)
+        if name == "day"
+        else str(value).removeprefix(EXPORT_MARK)
+        if name == "destination"
+        else str(value)
+    )

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Column, Ragged, Strings, Table, among
+from libs.filing_stages.direction import exports, of_rows
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
 from luxor.statistics.v1 import statistics_pb2 as pb
@@ -30,6 +31,7 @@ Key: TypeAlias = Strings | IntArray
 COUNTED = (
     "mrn", "version", "accepted_at", "first_decided_at", "decided_at", "arrived_at", "released_at", "state", "lane", "destination_country",
     "revenue_currency", "items", "charges", "selection_cause", "inspected_at", "inspection_result", "paid_minor", "refunded_minor",
+    "direction",
 )  # fmt: skip
 """The columns of a state that counting reads; the others are not stored."""
 
@@ -45,6 +47,10 @@ COUNTED_BELOW = {
     "charges": ("item_number", "kind", "collector", "amount"),
 }
 """The same, of the tables below it."""
+COUNTED_OF_EXPORTS = ("price_minor", "price_currency")
+"""Columns of items that counting reads of exports beside them: no revenue values these."""
+EXPORT_MARK = ">"
+"""Begins the destination in the cells of exports, so that no sum joins exports and imports: >US."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +98,7 @@ class Tally:
 def only_counted(states: Table) -> Table:
     """Return states with only the columns that counting reads."""
     columns: dict[str, Column] = {}
-    there = frozenset(states.names)
+    there, exported = frozenset(states.names), bool(exports(states).any())
     for name in COUNTED:
         # Rare columns cost nothing if no state has them.
         if name not in there:
@@ -103,7 +109,8 @@ def only_counted(states: Table) -> Table:
             assert isinstance(column.values, Table)
             below = column.values
             told = frozenset(below.names)
-            kept = {each: below.column(each) for each in COUNTED_BELOW[name] if each in told}
+            wanted = (*COUNTED_BELOW[name], *(COUNTED_OF_EXPORTS if exported and name == "items" else ()))
+            kept = {each: below.column(each) for each in wanted if each in told}
             column = Ragged(column.offsets, Table(below.schema, below.rows, kept))
         columns[name] = column
     return Table(states.schema, states.rows, columns)
@@ -126,6 +133,9 @@ def tally(table: Table, signs: IntArray, counted_by_02: npt.NDArray[np.bool_] | 
     day = table.ints("accepted_at").values // MICROS_A_DAY
     lane = _named(table, "lane", common_pb2.Lane, "LANE_")
     destination = table.strings("destination_country")
+    exported = exports(table)
+    if exported.any():
+        destination = of_rows(destination, destination.translate(lambda country: f"{EXPORT_MARK}{country}"), exported)
     shared = (day, destination, origin, chapter, lane)
     return Tally(
         _counts(table, signs, shared, (owners, origins, chapters)),
@@ -140,17 +150,25 @@ def _counts(table: Table, signs: IntArray, shared: tuple[Key, ...], goods: tuple
     day, destination, origin, chapter, lane = shared
     state = _named(table, "state", clearance.State, "STATE_")
     currency = table.strings("revenue_currency")
+    item_currency = _rows(currency, owners)
     nothing = np.zeros(len(owners), np.int64)
     values = table.child("items").ints("customs_value_minor").values
+    exported = exports(table)
+    if exported.any():
+        # Exports count at the declared prices, in their currencies.
+        of_exports, prices = exported[owners], table.child("items").ints("price_minor").values
+        values = np.where(of_exports, prices, values)
+        item_currency = of_rows(item_currency, table.child("items").strings("price_currency"), of_exports)
     masses = table.child("items").ints("net_mass_mg").values
     none = np.zeros(table.rows, np.int64)
-    own = (day, destination, lane, state, currency)
+    own = (day, destination, lane, state)
     keys = [
         _join(_take(day, owners), day),
         _join(_take(destination, owners), destination),
         _join(origins, origin),
         _join(chapters, chapter),
         *(_join(_take(key, owners), key) for key in own[2:]),
+        _join(item_currency, currency),
     ]
     sign = signs[owners]
     paid, refunded = (table.ints(name).values * signs for name in ("paid_minor", "refunded_minor"))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from libs.columns import Strings
 from libs.columns.packing import Packed, pack
 from libs.columns.stored import compressed, decompressed, narrow, reading
-from services.statistics.counting.cells import Cells, Key, sum_cells
+from services.statistics.counting.cells import EXPORT_MARK, Cells, Key, sum_cells
 
 _SEPARATOR: Final = "\0"
 """Between the values of a text column; PostgreSQL stores no text that contains it."""
@@ -70,10 +70,13 @@ def sum_groups(
     group_by: Sequence[str],
     filters: Mapping[str, Sequence[Any]],
     period: tuple[int, int],
+    *,
+    exports: bool = False,
 ) -> Cells | None:
     """Return the sums of deltas by some of their key columns `names`, of cells within days and filters; None if there are none.
 
-    One of the names is "day". Without `group_by` there is one sum, whose key is 0.
+    They are those of imports, or of `exports`, where the cells have destinations. One of the names is "day".
+    Without `group_by` there is one sum, whose key is 0.
     """
     if not deltas:
         return None
@@ -82,6 +85,9 @@ def sum_groups(
     days = keys["day"]
     assert not isinstance(days, Strings)
     chosen = (days >= period[0]) & (days <= period[1])
+    destination = keys.get("destination")
+    if isinstance(destination, Strings):
+        chosen &= destination.map(lambda country: country.startswith(EXPORT_MARK), np.bool_) == exports
     for name, values in filters.items():
         column = keys[name]
         chosen &= column.isin(set(values)) if isinstance(column, Strings) else np.isin(column, list(values))

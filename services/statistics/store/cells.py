@@ -23,7 +23,7 @@ from libs.store.database import Database, Transaction
 from libs.store.tables import schema
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.trace.v1 import trace_pb2
-from services.statistics.counting.cells import Cells, Tally
+from services.statistics.counting.cells import EXPORT_MARK, Cells, Tally
 from services.statistics.counting.deltas import sum_groups
 from services.statistics.store import counted, deltas
 from services.statistics.store.counted import Consignments, Counted
@@ -214,20 +214,25 @@ class Store:
         filters: dict[str, list[Any]],
         period: tuple[int, int],
         rows_max: int,
+        *,
+        exports: bool = False,
     ) -> list[Any]:
         """Return the sums of a table's measures by columns, within days and filters; one row more than `rows_max` means that there are more.
+
+        They are those of imports, or of `exports`, whose destinations begin with EXPORT_MARK here as in the cells.
 
         Cells and deltas are read at one moment, so a delta counts once, whether it is being folded or not.
         """
         measures = [column for column in table.columns if not column.primary_key]
         columns = [*(table.c[name] for name in group_by), *measures]
-        cells = sa.select(*columns).where(table.c.day.between(*period))
+        of_exports = table.c.destination.startswith(EXPORT_MARK)
+        cells = sa.select(*columns).where(table.c.day.between(*period)).where(of_exports if exports else ~of_exports)
         for name, values in filters.items():
             cells = cells.where(table.c[name].in_(values))
         async with self.database.connection(snapshot=True) as reader:
             found = await deltas.pending(reader, table.name)
             names = [column.name for column in table.primary_key]
-            sums = sum_groups(found.cells, names, group_by, filters, period)
+            sums = sum_groups(found.cells, names, group_by, filters, period, exports=exports)
             both = (
                 cells
                 if sums is None

@@ -41,7 +41,14 @@ from tests.clearance.service_client import SECONDS, House, ask, asking
 UNBOUND = "ARRIVAL_CARRIER_UNBOUND"
 SEEN = {
     "": {"mrn", "version", "changed_at", "state", "change", "filing", "decision", "movement", "history"},
-    "filing": {"house_document", "master_document", "transport_mode", "transport_service", "gross_mass_mg"},
+    "filing": {
+        "house_document",
+        "master_document",
+        "transport_mode",
+        "transport_service",
+        "gross_mass_mg",
+        "direction",
+    },
     "decision": {"lane"},
     "movement": {"arrived_at", "released_at", "conveyance_reference", "place", "storage_limit", "storage_ends_at"},
 }
@@ -175,7 +182,7 @@ async def test_a_carrier_is_told_where_its_goods_stand_and_nothing_of_who_trades
     await house.desk.told()
     for notice in await notices(wings):
         assert {field.name for field, _ in notice.ListFields()} <= {
-            "mrn", "house_document_number", "master_document_number", "kind", "version", "state", "lane", "time",
+            "mrn", "house_document_number", "master_document_number", "kind", "version", "state", "lane", "time", "direction",
         }  # fmt: skip
 
 

@@ -490,7 +490,7 @@ async def report(store: Store, document: str, request_id: str) -> bytes:
         [Left(document, departed_at, frozenset())],
         Identity(Role.OFFICER, "otto"),
         request=Request("officer/otto", request_id, b"d", TRACE),
-        answer=b"answer",
+        answer=lambda _: b"answer",
     )
 
 

@@ -34,7 +34,7 @@ DUE = (DAY + DAYS + 1) * MICROS_PER_DAY
 
 
 def job(desk: Desk, replica: str = "r") -> Expiry:
-    return Expiry(desk.store, replica, arrival_days=DAYS)
+    return Expiry(desk.store, replica, arrival_days=DAYS, exit_days=DAYS)
 
 
 async def states(desk: Desk, *references: str) -> list[State]:
@@ -122,12 +122,12 @@ async def test_an_interrupted_pass_continues_behind_what_it_committed(
     run = expire.Expire.run
     asked: list[list[str]] = []
 
-    async def dies(self: Any, numbers: list[str], progress: Pass, trace: str) -> int:
+    async def dies(self: Any, numbers: list[str], progress: Pass, trace: str, now: int) -> int:
         if len(asked) == 1:
             asked.append([])
             raise RuntimeError("killed")
         asked.append(list(numbers))
-        return await run(self, numbers, progress, trace)
+        return await run(self, numbers, progress, trace, now)
 
     monkeypatch.setattr(expire.Expire, "run", dies)
     first = 0
@@ -149,10 +149,10 @@ async def test_a_consignment_that_fails_leaves_the_other_days_alone(
     await desk.consume(filings(["GREEN-1"]), filings(["GREEN-2"], day=DAY - 1), filings(["GREEN-3"], day=DAY - 2))
     run = expire.Expire.run
 
-    async def fails(self: Any, numbers: list[str], progress: Pass, trace: str) -> int:
+    async def fails(self: Any, numbers: list[str], progress: Pass, trace: str, now: int) -> int:
         if progress.day == DAY - 1:
             raise RuntimeError("a defect")
-        return await run(self, numbers, progress, trace)
+        return await run(self, numbers, progress, trace, now)
 
     monkeypatch.setattr(expire.Expire, "run", fails)
     with pytest.raises(RuntimeError):

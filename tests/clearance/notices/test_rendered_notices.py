@@ -15,6 +15,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2, licence_pb2
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.common.v1 import common_pb2
+from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT
 from services.clearance.api.messages import notices_of
 from services.clearance.consignment.controls.control import Control, column_of
 from services.clearance.consignment.transitions import FINAL, Change, Debt, State
@@ -303,6 +304,49 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         f"The goods of consignment {MRN} were lost in a movement, and its declaration ended on 2026-11-01. What is owed stays due. Reasons: A. "
         f"{REFERENCES} To be paid at the border: 1234.56 EUR. Paid: 1000.00 EUR.",
     ),
+    "EXITED": (
+        "EXITED", "EXITED", {"reasons": ["A"], "direction": DIRECTION_EXPORT}, "Exit confirmed",
+        f"The goods of consignment {MRN} left, as was confirmed on 2026-11-01. The export is complete. {REFERENCES}",
+    ),
+    "DECIDED_EXPORT": (
+        "DECIDED", "AWAITING_ARRIVAL", {"reasons": ["A"], "direction": DIRECTION_EXPORT}, "Release for export decided",
+        f"Customs decided that consignment {MRN} can be released for export. It is not released yet: present its goods at the office of "
+        f"exit. Another notice announces the release. {REFERENCES}",
+    ),
+    "HELD_EXPORT": (
+        "HELD", "HELD", {"reasons": ["A"], "direction": DIRECTION_EXPORT}, "Export held",
+        f"Customs holds consignment {MRN}, which is declared for export. Its goods may not leave. Reasons: A. {REFERENCES}",
+    ),
+    "ARRIVED_EXPORT": (
+        "ARRIVED", "HELD", {"reasons": ["A"], "direction": DIRECTION_EXPORT}, "Goods at the office of exit, not released",
+        f"The goods of consignment {MRN} arrived at the office of exit. They are not released for export yet, and may not leave. "
+        f"{REFERENCES}",
+    ),
+    "RELEASED_EXPORT": (
+        "RELEASED", "RELEASED", {"reasons": ["A"], "direction": DIRECTION_EXPORT}, "Released for export",
+        f"Customs released consignment {MRN} for export on 2026-11-01. The carrier confirms the exit. Without a confirmation in time "
+        f"the declaration is invalidated. {CODE} {REFERENCES}",
+    ),
+    "INVALIDATED_EXPORT": (
+        "INVALIDATED", "INVALIDATED", {"reasons": ["A"], "direction": DIRECTION_EXPORT}, "Export declaration invalidated",
+        f"The export declaration of consignment {MRN} is invalidated. Reasons: A. If the goods still leave, file a new one under a new "
+        f"reference. {REFERENCES}",
+    ),
+    "EXPIRED_EXPORT": (
+        "EXPIRED", "EXPIRED", {"reasons": ["A"], "direction": DIRECTION_EXPORT}, "Export declaration expired",
+        f"The goods of consignment {MRN} were not presented at the office of exit in time, so its export declaration expired on "
+        f"2026-11-01. If they still leave, file a new one under a new reference. {REFERENCES}",
+    ),
+    "CONTROL_CONCLUDED_EXPORT": (
+        "CONTROL_CONCLUDED", "HELD", {"reasons": ["A"], "direction": DIRECTION_EXPORT}, "Control concluded",
+        f"A control of consignment {MRN}, which is declared for export, was concluded on 2026-11-01. The goods are not released yet. "
+        f"{REFERENCES}",
+    ),
+    "HOLD_LIFTED_EXPORT": (
+        "HOLD_LIFTED", "EXAMINATION", {"reasons": ["A"], "direction": DIRECTION_EXPORT}, "Hold lifted, controls open",
+        f"Customs lifted a hold of consignment {MRN}, which is declared for export, on 2026-11-01. It is not released before the "
+        f"controls that are open are concluded. {REFERENCES}",
+    ),
 }  # fmt: skip
 # By key: kind, state, title and text.
 CARRIERS: dict[str, tuple[str, str, str, str]] = {
@@ -475,6 +519,47 @@ CARRIERS: dict[str, tuple[str, str, str, str]] = {
         "DISPOSED", "ABANDONED", "Goods abandoned to the State",
         f"The goods of consignment {MRN} are abandoned to the State, as recorded on 2026-11-01. {DOCUMENTS}",
     ),
+    "EXITED": (
+        "EXITED", "EXITED", "Exit confirmed",
+        f"The exit of consignment {MRN} is confirmed, as recorded on 2026-11-01. {DOCUMENTS}",
+    ),
+    "DECIDED_EXPORT": (
+        "DECIDED", "AWAITING_ARRIVAL", "Release for export decided",
+        f"Customs decided that consignment {MRN} can be released for export. It is not released yet: report its arrival at the office "
+        f"of exit. Another notice announces the release. {DOCUMENTS}",
+    ),
+    "HELD_EXPORT": (
+        "HELD", "HELD", "Export held",
+        f"Customs holds consignment {MRN}, which is declared for export. Do not take it out of the country. {DOCUMENTS}",
+    ),
+    "ARRIVED_EXPORT": (
+        "ARRIVED", "HELD", "Arrival recorded, not released",
+        f"The arrival of consignment {MRN} at the office of exit is recorded. It is not released for export yet: do not take it out of "
+        f"the country. {DOCUMENTS}",
+    ),
+    "RELEASED_EXPORT": (
+        "RELEASED", "RELEASED", "Released for export",
+        f"Customs released consignment {MRN} for export on 2026-11-01. Report its departure, which confirms the exit. {DOCUMENTS}",
+    ),
+    "INVALIDATED_EXPORT": (
+        "INVALIDATED", "INVALIDATED", "Export declaration invalidated",
+        f"The export declaration of consignment {MRN} is invalidated, so the goods may not leave. {DOCUMENTS}",
+    ),
+    "EXPIRED_EXPORT": (
+        "EXPIRED", "EXPIRED", "Export declaration expired",
+        f"The export declaration of consignment {MRN} expired before its goods were presented at the office of exit, so they may not "
+        f"leave. {DOCUMENTS}",
+    ),
+    "CONTROL_CONCLUDED_EXPORT": (
+        "CONTROL_CONCLUDED", "HELD", "Control concluded",
+        f"A control of consignment {MRN}, which is declared for export, was concluded on 2026-11-01. The goods are not released yet: do "
+        f"not take them out of the country. {DOCUMENTS}",
+    ),
+    "HOLD_LIFTED_EXPORT": (
+        "HOLD_LIFTED", "EXAMINATION", "Hold lifted, controls open",
+        f"Customs lifted a hold of consignment {MRN}, which is declared for export, on 2026-11-01. Controls are open: do not take it "
+        f"out of the country. {DOCUMENTS}",
+    ),
 }  # fmt: skip
 
 
@@ -599,8 +684,9 @@ def test_a_carriers_notice_in_words(key: str) -> None:
     until = {"storage_ends_at": STORED["storage_ends_at"]} if kind.startswith("STORAGE") else {}
     until = {"transit": MOVED["transit"]} if kind.startswith("TRANSIT") else until
     until = {"transit": LOST["transit"]} if key.endswith("_LOST") else until
+    until |= {"direction": DIRECTION_EXPORT} if key.endswith("_EXPORT") else {}
     until |= DUE if key in ("ARRIVED_UNPRESENTED", "HELD_UNPRESENTED", "PRESENTATION_OVERDUE") else {}
-    made = notice(kind, state, **LOADING.get(key, SCREEN if kind.startswith("CONTROL") else until))
+    made = notice(kind, state, **LOADING.get(key, until | (SCREEN if kind.startswith("CONTROL") else {})))
     assert key_of(made) == key
     render(made, TEXTS, TEXTS.choose("en"), reader=CARRIER)
     assert (made.title, made.text, made.language) == (title, text, "en")
@@ -731,5 +817,5 @@ def test_no_text_of_a_carrier_contains_a_value_that_carriers_may_not_read(
 
 def test_each_final_state_has_the_text_of_its_end() -> None:
     ends = {State(pb.State.Value(f"STATE_{case[1]}")) for key, case in CARRIERS.items() if key.startswith("DISPOSED_")}
-    # Goods expire and declarations are invalidated without a disposal.
-    assert ends == FINAL - {State.INVALIDATED, State.EXPIRED}
+    # Goods expire, leave as declared, and declarations are invalidated without a disposal.
+    assert ends == FINAL - {State.INVALIDATED, State.EXPIRED, State.EXITED}

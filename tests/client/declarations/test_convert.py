@@ -14,7 +14,7 @@ from tests.support.declarations import changed, converted
 
 HOLDER = "<AuthorisationHolder><ID>GB1</ID></AuthorisationHolder>"
 GOOD = changed(("<Declarant>", f"{HOLDER}<Declarant>"))
-BAD = changed((">IMA<", ">EXA<"), (">4</ModeCode>", ">9</ModeCode>"))
+BAD = changed((">IMA<", ">EXZ<"), (">4</ModeCode>", ">9</ModeCode>"))
 
 
 def run(*arguments: str | Path) -> Result:

@@ -43,7 +43,7 @@ def test_a_declaration_becomes_a_consignment() -> None:
     [
         ("<FunctionCode>9<", "<FunctionCode>13<", "Declaration/FunctionCode", "ELEMENT_WITHOUT_COUNTERPART"),
         ("<FunctionCode>9</FunctionCode>", "", "Declaration/FunctionCode", "ELEMENT_MISSING"),
-        (">IMA<", ">EXA<", "Declaration/TypeCode", "ELEMENT_WITHOUT_COUNTERPART"),
+        (">IMA<", ">EXZ<", "Declaration/TypeCode", "ELEMENT_WITHOUT_COUNTERPART"),
         (">IMA<", ">IMY<", "Declaration/TypeCode", "ELEMENT_WITHOUT_COUNTERPART"),
         ("<TypeCode>IMA</TypeCode>", "", "Declaration/TypeCode", "ELEMENT_MISSING"),
         ("<FunctionalReferenceID>DEC-1</FunctionalReferenceID>", "", "Declaration/FunctionalReferenceID", "ELEMENT_MISSING"),
@@ -99,7 +99,7 @@ def test_the_digits_of_taric_are_two() -> None:
 
 
 def test_all_errors_are_reported_at_once() -> None:
-    found = refused(changed((">IMA<", ">EXA<"), (">4</ModeCode>", ">9</ModeCode>"), (">19.99<", ">x<")))
+    found = refused(changed((">IMA<", ">EXZ<"), (">4</ModeCode>", ">9</ModeCode>"), (">19.99<", ">x<")))
     assert [each.reason for each in found] == ["ELEMENT_WITHOUT_COUNTERPART", "CHOICE_MISNAMED", "AMOUNT_MALFORMED"]
     assert {each.reference for each in found} == {"DEC-1"}
 

@@ -90,7 +90,7 @@ async def test_a_hit_of_a_later_list_is_cleared_too_and_what_else_was_found_is_t
     lane = answer.ints("lane").tolist()[1]
     write(desk.directory / "own.csv", *NAMES, FENCHURCH)
     lists.look()
-    job = desk.job(lists, thresholds=lambda answers: [(250, 500, 800)] * answers.rows)
+    job = desk.job(lists, thresholds=lambda answers, _: [(250, 500, 800)] * answers.rows)
     await drain(job)
     assert [each[0] for each in await desk.told()] == [mrn(0), mrn(1)]
     text = pair(1).replace(NAMES[1], FENCHURCH).replace("entry: '1'", "entry: '5'")

@@ -6,6 +6,7 @@ import itertools
 import random
 from bisect import bisect_left
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import grpc
 import numpy as np
@@ -19,6 +20,7 @@ from libs.server import errors
 from libs.store.database import Database
 from libs.store.tables import schema
 from luxor.common.v1.common_pb2 import COLLECTOR_CUSTOMS, COLLECTOR_VENDOR
+from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT, DIRECTION_IMPORT, DIRECTION_UNSPECIFIED
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceStub
 from services.statistics.__main__ import assemble
@@ -355,6 +357,48 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.QueryStatistics(pb.QueryStatisticsRequest(from_day=first, to_day=last), timeout=SECONDS)
         assert errors.reason_of(caught.value) == "DAY_MALFORMED"
+
+
+async def test_exports_and_imports_are_never_in_one_figure(service: Running) -> None:
+    store = Store(service.service.database)
+    mrns = make_mrns(["DE"] * 4, [1, 2, 3, 4], DAY, 0)
+    items = [("DE", "620630", 0), ("DE", "950300", 0)]
+    gone = State(
+        mrns[2], destination="US", items=items, prices=[(500, "EUR"), (70, "USD")], charges=[], inspected=[1, None]
+    )
+    rows = [
+        State(mrns[0], destination="US", items=[("CN", "620630", 100)]),
+        State(mrns[1], destination="DE"),
+        gone,
+        State(mrns[3], destination="US", items=items[:1], prices=[(30, "EUR")], charges=[]),
+    ]
+    await count(service.service.database, store, rows)
+    stub = StatisticsServiceStub(await service.channel("analyst", "a1"))
+
+    async def figures(direction: int, **fields: object) -> tuple[list[tuple[object, ...]], int]:
+        request = pb.QueryStatisticsRequest(from_day=day_text(DAY), to_day=day_text(DAY), direction=direction, **fields)  # type: ignore[arg-type]
+        found = await stub.QueryStatistics(request, timeout=SECONDS)
+        counts = [(*row.keys, row.consignments, row.items, row.value_minor, row.currency) for row in found.counts]
+        return counts, sum(row.count for row in found.times) + len(found.revenue) + len(found.inspections)
+
+    by_country = {"group_by": [pb.DIMENSION_DESTINATION]}
+    only_us = by_country | {"filters": [pb.Filter(dimension=pb.DIMENSION_DESTINATION, values=["US"])]}
+    for folded in (False, True):
+        if folded:
+            await Fold(store).run()
+        for direction in (DIRECTION_UNSPECIFIED, DIRECTION_IMPORT):
+            assert (await figures(direction, **by_country))[0] == [("DE", 1, 1, 1999, "EUR"), ("US", 1, 1, 100, "EUR")]
+            assert (await figures(direction))[0] == [(2, 2, 2099, "EUR")]
+            assert (await figures(direction, **only_us))[0] == [("US", 1, 1, 100, "EUR")]
+        # Two times of a decision, and one inspection: no charges.
+        assert await figures(DIRECTION_EXPORT, **only_us) == ([("US", 2, 2, 530, "EUR"), ("US", 0, 1, 70, "USD")], 3)
+        assert (await figures(DIRECTION_EXPORT))[0] == [(2, 2, 530, "EUR"), (0, 1, 70, "USD")]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await figures(9)
+    assert errors.reason_of(caught.value) == "CHOICE_UNKNOWN"
+    # A newer version of an export takes out what was counted of it.
+    await count(service.service.database, store, [replace(gone, version=2, prices=[(600, "EUR"), (70, "USD")])])
+    assert (await figures(DIRECTION_EXPORT))[0] == [(2, 2, 630, "EUR"), (0, 1, 70, "USD")]
 
 
 @pytest.mark.parametrize(("above", "below"), [(0, 0), (1, 1), (10**15, 10**15)])

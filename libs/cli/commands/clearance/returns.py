@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -151,13 +151,26 @@ def list_(context: Context, status: str, departed: bool, document: str, first: i
     context.emit(found, show)
 
 
+_EXITS: Final = {"exited": "exports left", "not_exited": "exports not released before it, report it again then"}
+"""What is printed of the exports that a departure concerns, by field of its result."""
+
+
 @command("depart", group=returns, short_help="Report that a transport document left.")
 @click.argument("document", metavar="NUMBER")
-@click.option("--mrn", "mrns", multiple=True, metavar="MRN", help="A consignment whose order names no document.")
+@click.option(
+    "--mrn",
+    "mrns",
+    multiple=True,
+    metavar="MRN",
+    help="A consignment whose order names no document, or an export filed under another one.",
+)
 @click.option("--at", default="", metavar="TIME", help="When it left, ISO 8601 with its zone (default: now).")
 @caller_option("The caller: an officer or a carrier.")
 def depart(context: Context, document: str, mrns: tuple[str, ...], at: str, caller: str) -> None:
-    """Report that a transport document left with returned goods: the open orders that name it are fulfilled within seconds."""
+    """Report that a transport document left.
+
+    The open return orders that name it are fulfilled within seconds, and the exit of the exports under it is confirmed.
+    """
     from libs.client.clearance.returns import record_departure
     from libs.customs.time import parse_instant
 
@@ -172,7 +185,8 @@ def depart(context: Context, document: str, mrns: tuple[str, ...], at: str, call
             return await record_departure(client, document, departed_at_micros=left, mrns=mrns)
 
     result = run(work())
-    context.emit(result, lambda terminal: terminal.print(refusal(result) or "recorded"))
+    exits = [f"{result[name]} {words}" for name, words in _EXITS.items() if result.get(name)]
+    context.emit(result, lambda terminal: terminal.print(refusal(result) or ", ".join(["recorded", *exits])))
     if result.get("error"):
         raise click.exceptions.Exit(REFUSED)
 

@@ -35,6 +35,7 @@ DAYS_MAX: Final = 3_660
     "--from", "from_text", metavar="DAY", help="First day of acceptance, such as 2026-07-01 (default: a week ago)."
 )
 @click.option("--to", "to_text", metavar="DAY", help="Last day of acceptance (default: today).")
+@click.option("--exports", is_flag=True, help="Figures of exports, instead of those of imports.")
 @acting("analyst")
 def stats(
     context: Context,
@@ -42,9 +43,13 @@ def stats(
     filters: tuple[str, ...],
     from_text: str | None,
     to_text: str | None,
+    exports: bool,
     ident: str,
 ) -> None:
-    """Show four tables: goods, revenue, times to decision and release, and results of inspections. Days are those of acceptance, UTC."""
+    """Show four tables: goods, revenue, times to decision and release, and results of inspections. Days are those of acceptance, UTC.
+
+    Imports and exports are never in one figure.
+    """
     from libs.cli.views.statistics import render_counts, render_inspections, render_revenue, render_times
     from libs.client.plain import plain
 
@@ -60,7 +65,7 @@ def stats(
 
     async def work() -> dict[str, Any]:
         async with context.client("analyst", ident) as client:
-            return plain(await client.statistics(first, last, group_by=group_by, filters=wanted))
+            return plain(await client.statistics(first, last, group_by=group_by, filters=wanted, exports=exports))
 
     answer = run(work())
 

@@ -183,6 +183,8 @@ class _Reader:
             target = ""
         if any(_all(section, path) for path in rule.unless):
             target = ""
+        if rule.refuse and rule.codes and text not in rule.codes:
+            return self._leave_out(rule, element, shown)
         if not target:
             return None if rule.implied else self._leave_out(rule, element, shown)
         try:

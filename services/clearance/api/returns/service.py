@@ -22,6 +22,7 @@ from services.clearance.api.requests import DOCUMENT_CHARACTERS_MAX
 from services.clearance.api.returns.requests import REASONS, departures, key_of, orders
 from services.clearance.commands.act import UNKNOWN
 from services.clearance.commands.returns.bulk_return import BulkReturn
+from services.clearance.commands.returns.confirm_exits import Exits
 from services.clearance.commands.returns.order_returns import Left, OrderOutcome, OrderReturns
 from services.clearance.consignment.returns import BulkOrder
 from services.clearance.store import Store, day_of
@@ -158,13 +159,21 @@ class ReturnService(ReturnServiceServicer):
         named = sum(len(each.mrns) for each in left)
         if named > requests.BATCH_MAX:
             raise Refusal("BATCH_TOO_LARGE", count=named, count_max=requests.BATCH_MAX)
-        errors = [each if isinstance(each, ItemError) else None for each in read]
-        response = pb.RecordDeparturesResponse(results=[pb.DepartureResult(error=each) for each in errors])
+
+        def answer(exits: Mapping[str, Exits]) -> bytes:
+            results = [
+                pb.DepartureResult(error=each)
+                if isinstance(each, ItemError)
+                else pb.DepartureResult(exited=exits[each.document].exited, not_exited=exits[each.document].not_exited)
+                for each in read
+            ]
+            return pb.RecordDeparturesResponse(results=results).SerializeToString()
+
         work = self._order_returns.depart(
             left,
             identity,
             request=requests.command_request(request, "RecordDepartures"),
-            answer=response.SerializeToString(),
+            answer=answer,
         )
         return pb.RecordDeparturesResponse.FromString(await requests.unreused(request.request_id, work))
 

@@ -6,15 +6,17 @@ from typing import Final
 
 from libs.columns import Table
 from libs.customs.time import MICROS_PER_DAY
+from libs.filing_stages.direction import exports
 from libs.server.identity import Identity, Role
 from libs.server.requests import once
 from libs.store.database import Transaction
 from luxor.clearance.v1 import returns_pb2 as pb
 from services.clearance.commands.act import Commands, ExpectedVersions, Request
 from services.clearance.commands.arrivals.departures import touch_orders
+from services.clearance.commands.returns.confirm_exits import ConfirmExits, Exits
 from services.clearance.commands.returns.notify_ended import notify_ended
 from services.clearance.commands.visibility import bound_to
-from services.clearance.consignment.returns import came_under, earliest_departures
+from services.clearance.consignment.returns import EXPORT_NOT_RETURNED, came_under, earliest_departures
 from services.clearance.consignment.transitions import FINAL
 from services.clearance.store import Row, Store
 from services.clearance.store.timers.return_orders import Departure, OrderStatus, ReturnOrder
@@ -100,10 +102,17 @@ class OrderReturns:
 
         return await once(self._store.database, pb.CancelReturnOrdersResponse, request, work)
 
-    async def depart(self, departures: Sequence[Left], reporter: Identity, *, request: Request, answer: bytes) -> bytes:
-        """Record departures and make the orders that they may fulfil due, which end_orders.py looks at; return the answer to the request.
+    async def depart(
+        self,
+        departures: Sequence[Left],
+        reporter: Identity,
+        *,
+        request: Request,
+        answer: Callable[[Mapping[str, Exits]], bytes],
+    ) -> bytes:
+        """Record departures, make the orders that they may fulfil due, which end_orders.py looks at, and confirm the exits of exports.
 
-        Raises RequestReused.
+        Return what `answer` made of the exits by document, also when the request is repeated. Raises RequestReused.
         """
         async with self._store.database.transaction() as tx:
             before = await self._store.requests.recall(tx, *request.key)
@@ -112,9 +121,15 @@ class OrderReturns:
             now = await self._store.now(tx)
             await self._depart(tx, departures, reporter, now)
         await touch_orders(self._store, [each.document for each in departures], now)
+        confirm = ConfirmExits(self._store)
+        exits = {
+            each.document: await confirm.run(each.document, each.mrns, each.departed_at, reporter, trace=request.trace)
+            for each in departures
+        }
+        encoded = answer(exits)
         async with self._store.database.transaction() as tx:
-            await self._store.requests.remember(tx, *request.key, answer)
-        return answer
+            await self._store.requests.remember(tx, *request.key, encoded)
+        return encoded
 
     async def _order(
         self, tx: Transaction, goods: ExpectedVersions, terms: Mapping[str, OrderTerms], caller: Identity
@@ -254,7 +269,7 @@ def _departed(order: ReturnOrder, left: Left, first: int, now: int) -> list[Retu
 def _unfit(states: Table, terms: Mapping[str, OrderTerms], inbound: Container[str]) -> list[str]:
     """Return for each state why no return of its goods is ordered, "" where it may be; goods are filed under the documents that are `inbound`."""
     documents = {mrn: each.document for mrn, each in terms.items()}
-    return [
+    reasons = [
         "STATE_FINAL" if state in FINAL else "RETURN_DOCUMENT_OWN" if own or documents.get(mrn) in inbound else ""
         for state, mrn, own in zip(
             states.ints("state").values.tolist(),
@@ -263,3 +278,5 @@ def _unfit(states: Table, terms: Mapping[str, OrderTerms], inbound: Container[st
             strict=True,
         )
     ]
+    exported = exports(states).tolist()
+    return [EXPORT_NOT_RETURNED if leaves else reason for leaves, reason in zip(exported, reasons, strict=True)]

@@ -365,6 +365,11 @@ def _ends() -> Iterator[Transition]:
     yield from _refused(Event.INVALIDATED_BY_CUSTOMS, _NOT_RELEASED, "IN_TRANSIT", _C.IN_TRANSIT)
     yield from _rows(Event.INVALIDATED_BY_CUSTOMS, _NOT_RELEASED, _INVALIDATED, effects=Effect.HOLD_ENDS)
     yield from _refused(Event.INVALIDATED_BY_CUSTOMS, _SEIZED, "GOODS_SEIZED")
+    # The exit of exported goods: Implementing Regulation (EU) 2015/2447, articles 329 to 335, and Delegated Regulation (EU) 2015/2446, article 248.
+    yield from _refused(Event.EXITED, _NOT_RELEASED, "NOT_RELEASED")
+    yield from _refused(Event.EXITED, _SEIZED, "GOODS_SEIZED")
+    yield from _rows(Event.EXITED, _RELEASED, State.EXITED)
+    yield from _rows(Event.EXIT_OVERDUE, _RELEASED, _INVALIDATED)
     # What an officer or a match holds, or a control waits for, stays as evidence until an officer decides.
     for reason in (_C.ARRIVED, _C.HOLD):
         yield from _refused(Event.EXPIRED, (_AWAITING, _HELD), "NOT_DUE", reason)
@@ -430,6 +435,8 @@ _REFUSED: Final = {
     Event.SCAN_RECORDED: "CONTROL_UNKNOWN",
     Event.PRESENTED: "ALREADY_PRESENTED",
     Event.PRESENTATION_OVERDUE: "NOT_DUE",
+    Event.EXITED: "NOT_RELEASED",
+    Event.EXIT_OVERDUE: "NOT_DUE",
 }
 """Why an event is refused in a state without a row for it; NOT_DECIDED for the others, and STATE_FINAL in final states."""
 

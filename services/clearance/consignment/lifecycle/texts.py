@@ -55,6 +55,8 @@ EVENTS: Final = {
     Event.SCAN_RECORDED: "scan recorded",
     Event.PRESENTED: "presentation",
     Event.PRESENTATION_OVERDUE: "presentation overdue",
+    Event.EXITED: "exit of exported goods",
+    Event.EXIT_OVERDUE: "exit of exported goods not confirmed",
 }
 """The name of each event."""
 
@@ -90,7 +92,10 @@ WAITING: Final = {
         (Event.REROUTED, Event.EXPIRED),
     ),
     State.RELEASED: Waiting(
-        "nobody has to act: the goods left customs; an officer audits, inspects or holds some of them, and they may be returned"
+        "nobody has to act: the goods left customs; an officer audits, inspects or holds some of them, and they may be returned; the carrier "
+        "confirms the exit of exported goods, or their declaration is invalidated",
+        (),
+        (Event.EXIT_OVERDUE,),
     ),
     State.DOCUMENTS_REQUESTED: Waiting(
         "the filer or the carrier answers, and the authority concludes; a deadline is marked as overdue or concludes the control; an officer lifts a "

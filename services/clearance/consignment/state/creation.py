@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Bools, Column, Ints, Strings, Table
+from libs.filing_stages.direction import exports
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.decision import BatchDecision
@@ -55,6 +56,8 @@ def new_states(filings: Table, assessment: Mapping[str, Column], verdict: BatchD
         "debt_account": verdict.account,
         **assessment,
     }
+    if exports(filings).any():
+        columns["direction"] = filings.column("direction")
     if verdict.debt_hold.any():
         columns["debt_hold"] = Bools.of(verdict.debt_hold, verdict.debt_hold)
     table = Table.of(ClearanceColumns, rows, columns)

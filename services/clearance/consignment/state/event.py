@@ -58,6 +58,8 @@ _NO_DECISION: Final = flags_of(
         Event.TRANSIT_ARRIVED_HELD,
         *INTERNAL,
         Event.EXPIRED,
+        Event.EXITED,
+        Event.EXIT_OVERDUE,
     )
 )
 """Events that are not decisions."""

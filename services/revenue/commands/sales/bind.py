@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from libs.customs.time import day_text
+from libs.filing_stages.direction import exports
 from libs.store.database import Transaction
 from libs.telemetry import counter
 from luxor.clearance.v1 import clearance_pb2 as clearance
@@ -70,7 +71,9 @@ async def _orders_of(store: SaleStore, table: Table) -> tuple[dict[int, Order], 
         if not selling:
             return {}, {}
         number, nature = table.strings("order_number"), table.ints("nature").values
+        # A sale is assessed as an import into its country of destination.
         rows = platform.isin(selling) & number.present & np.isin(nature, (NATURE_UNSPECIFIED, NATURE_SALE))
+        rows &= ~exports(table)
         orders = {row: (platform[row], number[row]) for row in np.flatnonzero(rows).tolist()}
         sales = await store.current(reader, orders.values())
     return {row: order for row, order in orders.items() if order in sales}, sales

@@ -68,6 +68,12 @@ class Assessment:
         return valued
 
     @property
+    def exports(self) -> Flags:
+        """Rows that owe nothing because they are exports, shape (n,)."""
+        exported: Flags = self.reason == Reason.EXPORT
+        return exported
+
+    @property
     def total(self) -> Int64:
         """All that is owed, by row."""
         result = self.by_kind[0].copy()
@@ -131,6 +137,7 @@ def assess(
     if sound is not None:
         failed = ~sound
         notes[failed] = 0
+        notes[values.reason == Reason.EXPORT] = int(Note.EXPORT)
         values.intrinsic = np.where(failed, 0, values.intrinsic)
         values.customs_value = np.where(failed, 0, values.customs_value)
         values.item_customs_value = np.where(failed[filings.item_row], 0, values.item_customs_value)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from libs.columns import Bools, Ints, Strings, Table
+from libs.filing_stages.direction import exports
 from luxor.consignment.v1 import consignment_pb2 as pb
 from services.revenue.law.batch.arithmetic import Flags, Int64, some
 
@@ -46,6 +47,8 @@ class Filings:
     preference: Strings
     returns: Flags | None
     """Rows that are returns; None if there is none."""
+    exports: Flags
+    """Which rows are exports."""
 
     @property
     def items(self) -> int:
@@ -114,6 +117,7 @@ def filings_of(table: Table, acceptance: Ints | None = None) -> Filings:
         tax_rate=goods.ints("tax_rate_ppm"),
         preference=goods.strings("preference"),
         returns=returns if some(returns) else None,
+        exports=exports(table),
     )
 
 

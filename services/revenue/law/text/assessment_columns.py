@@ -7,7 +7,8 @@ from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.law.assess.assessment import Assessment
 from services.revenue.law.assess.charge_accounts import accounts_of
 from services.revenue.law.assess.securities import NOBODY, Securities
-from services.revenue.law.batch.arithmetic import Flags, Int64
+from services.revenue.law.batch.arithmetic import LARGEST, Flags, Int64
+from services.revenue.law.batch.filings import Filings
 from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.batch.units import REPORTED, Measure
 from services.revenue.law.program.program import COLLECTORS, Program
@@ -28,35 +29,58 @@ SENTENCES = [f"{name}{ending}" for ending in ("", "_waived", "_returned") for na
 
 
 def answer_of(assessment: Assessment, declarant: Strings, filer: Strings, securities: Securities = NOBODY) -> Table:
-    """Return a batch's assessment as a table of AssessmentColumns; accounts are the declarant's, else the filer's."""
+    """Return a batch's assessment as a table of AssessmentColumns; accounts are the declarant's, else the filer's.
+
+    Exports owe nothing, in the currency of their first item; their intrinsic value is what their items are declared at.
+    """
     accounts = accounts_of(assessment, declarant, filer, securities)
-    valued = assessment.valued
+    valued, exported = assessment.valued, assessment.exports
+    known = valued | exported
     program = assessment.program
     by_collector = dict(zip(COLLECTORS, assessment.by_collector, strict=True))
     columns: dict[str, Column] = {
-        "reason": Strings(_REASONS, assessment.reason.astype(np.int32)),
+        "reason": Strings(_REASONS, np.where(exported, 0, assessment.reason).astype(np.int32)),
         "currency": _of_books(program, assessment.regime, valued, [read.rulebook.currency for read in program.books]),
         "intrinsic_value": Ints(assessment.intrinsic, valued),
         "customs_value": Ints(assessment.customs_value, valued),
         "item_customs_values": _item_values(assessment),
-        "duty": Ints(assessment.by_kind[0], valued),
-        "tax": Ints(assessment.by_kind[1], valued),
-        "fee": Ints(assessment.by_kind[2], valued),
-        "collected_by_customs": Ints(by_collector["customs"], valued),
-        "collected_by_vendor": Ints(by_collector["vendor"], valued),
-        "collected_by_carrier": Ints(by_collector["carrier"], valued),
-        "collected_by_postal_operator": Ints(by_collector["postal_operator"], valued),
+        "duty": Ints(assessment.by_kind[0], known),
+        "tax": Ints(assessment.by_kind[1], known),
+        "fee": Ints(assessment.by_kind[2], known),
+        "collected_by_customs": Ints(by_collector["customs"], known),
+        "collected_by_vendor": Ints(by_collector["vendor"], known),
+        "collected_by_carrier": Ints(by_collector["carrier"], known),
+        "collected_by_postal_operator": Ints(by_collector["postal_operator"], known),
         "deferred_account": accounts.rows,
         "rulebook_version": _of_books(program, assessment.regime, valued, [read.version for read in program.books]),
         "exchange_day": Ints(np.where(valued, assessment.exchange_day, 0), valued),
         "notes": _notes(assessment.notes | accounts.refused * int(Note.ACCOUNT_NOT_ALLOWED)),
         "charges": Ragged(assessment.offsets, _charges(assessment, accounts.charges)),
-        "generation": Ints(np.zeros(assessment.filings.rows, dtype=np.int64), valued),
-        "reviewed": Ints(np.where(valued, assessment.reviewed, 0), valued),
+        "generation": Ints(np.zeros(assessment.filings.rows, dtype=np.int64), known),
+        "reviewed": Ints(np.where(valued, assessment.reviewed, 0), known),
     }
+    if exported.any():
+        columns |= _declared(assessment.filings, exported, columns)
     if assessment.uncovered:
         columns["not_covered"] = _not_covered(assessment)
     return Table(_SCHEMA, assessment.filings.rows, columns)
+
+
+def _declared(filings: Filings, exported: Flags, columns: dict[str, Column]) -> dict[str, Column]:
+    """Return currency and intrinsic value with those that exports are declared at; no value where an item has none, or another currency."""
+    currency, intrinsic = columns["currency"], columns["intrinsic_value"]
+    assert isinstance(currency, Strings)
+    assert isinstance(intrinsic, Ints)
+    names, values, valid = currency.tolist(), intrinsic.values.copy(), intrinsic.valid.copy()
+    for row in np.flatnonzero(exported).tolist():
+        items = range(*filings.offsets[row : row + 2].tolist())
+        stated = [filings.price_currency[item] for item in items]
+        names[row] = next(filter(None, stated), "")
+        # A sum of Python's integers: no number of items wraps it.
+        total = sum(int(filings.price.values[item]) for item in items)
+        valid[row] = len(set(stated)) == 1 and bool(filings.price.valid[items].all()) and 0 <= total <= LARGEST
+        values[row] = total if valid[row] else 0
+    return {"currency": Strings.of(names), "intrinsic_value": Ints(values, valid)}
 
 
 def _item_values(assessment: Assessment) -> Ragged:

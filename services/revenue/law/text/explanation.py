@@ -93,6 +93,7 @@ _REASON = {
     Reason.AMOUNT_OUT_OF_BOUNDS: "An amount is negative, or larger than the largest that can be assessed.",
     Reason.MASS_MISSING: "A charge is by weight, and the consignment has no gross mass.",
     Reason.NO_DUTY_RATE: "The tariff names no rate for an item's commodity code, origin and preference.",
+    Reason.EXPORT: "The goods are declared for export: no charges of an import are owed.",
     Reason.QUANTITY_MISSING: "A charge is per unit, and an item declares no quantity in that unit.",
 }
 

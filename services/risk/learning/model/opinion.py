@@ -19,7 +19,7 @@ from luxor.risk.v1.risk_pb2 import ContributionColumns
 from services.risk.codes.code_model_file import CodeModel
 from services.risk.elements.computed import Facts
 from services.risk.learning.features.consignments import Items, assessed_items
-from services.risk.learning.features.sample import Floats, Numbers
+from services.risk.learning.features.sample import Floats, Numbers, Sample
 from services.risk.learning.model.contributions import contributions
 from services.risk.learning.model.model_file import Model
 from services.risk.learning.model.scoring import Scores, chance_of, score
@@ -55,6 +55,15 @@ class Opinion:
     columns: Mapping[str, Column]
     """Columns of AssessmentColumns, the challenger's among them."""
     model: Model | None
+    exports: npt.NDArray[np.bool_]
+    """Which consignments are exports: models learn from imports, and say nothing of exports; (n,)."""
+
+    def of_imports(self) -> tuple[Sample, Floats]:
+        """Return the items of imports as a sample, and their chances."""
+        if not self.exports.any():
+            return self.items.sample, self.scores.chance
+        rows = np.flatnonzero(~self.exports[self.items.owners])
+        return self.items.sample.take(rows), self.scores.chance[rows]
 
     def contributions(self, lanes: npt.NDArray[np.integer[Any]]) -> dict[str, Column]:
         """The strongest contributions to the scores of the consignments that are not green, as a column of AssessmentColumns."""
@@ -86,14 +95,24 @@ def opinion_of(models: Models, table: Table, facts: Facts, points: Ints) -> Opin
     if model is not None:
         scores = score(model, items.sample)
         log_odds, worst = items.worst(scores.log_odds)
+        worst = np.where(facts.exports, -1, worst)
         columns["model_score_ppm"] = _ppm(chance_of(log_odds), worst >= 0)
         columns["model_uncertainty_ppm"] = _ppm(items.worst(scores.uncertainty)[0], worst >= 0)
-        columns["model"] = Strings.constant(model.version, table.rows)
+        columns["model"] = _of_imports(model.version, facts)
     if challenger is not None:
         log_odds, place = items.worst(score(challenger, items.sample).log_odds)
-        columns["challenger_score_ppm"] = _ppm(chance_of(log_odds), place >= 0)
-        columns["challenger"] = Strings.constant(challenger.version, table.rows)
-    return Opinion(items, scores, worst, columns, model)
+        columns["challenger_score_ppm"] = _ppm(chance_of(log_odds), (place >= 0) & ~facts.exports)
+        columns["challenger"] = _of_imports(challenger.version, facts)
+    return Opinion(items, scores, worst, columns, model, facts.exports)
+
+
+def _of_imports(version: str, facts: Facts) -> Strings:
+    exported = facts.exports
+    return (
+        Strings(["", version], (~exported).astype(np.int32))
+        if exported.any()
+        else Strings.constant(version, len(exported))
+    )
 
 
 def _ppm(shares: Floats, valid: npt.NDArray[np.bool_]) -> Ints:

@@ -130,6 +130,7 @@ def _under_law(program: Program, filings: Filings) -> Values:
         plan=plan_of(program, regime),
         groups=groups,
     )
+    values.fail(filings.exports, Reason.EXPORT)
     lawless = found < 0
     if some(lawless):
         values.fail(lawless[groups.ids], Reason.NO_RULEBOOK)

@@ -273,6 +273,43 @@ class Submit:
             self._backlog.accepted(submitted.xid, submitted.accepted, request_bytes)
         return submitted
 
+    async def preview(self, filer: str, table: Table) -> Submitted:
+        """Check a batch and return what `run` would do with it; nothing is stored, so new filings have no MRN."""
+        checked = await self._with_repeats(filer, self.check(table))
+        if (refusal := await self._admission.refusal(filer)) is not None:
+            checked = await self._refuse_new(filer, checked, refusal)
+        submitted = _filing(filer, checked, None, None)
+        if (filing := submitted.filing) is not None:
+            found = await self._store.by_reference(filer, filing.references, filing.partitions)
+            prior = {at: PriorReference(each.mrn, NO_DIGEST) for at, each in enumerate(found) if each is not None}
+            same = await self._compare(filing.table, prior) if prior else {}
+            others = {row: prior[at] for row in submitted.differing if (at := submitted.places[row]) in prior}
+            repeating = await self._compare(checked.table, others) if others else {}
+            numbers = [each.mrn for each in prior.values()]
+            quality = await self._scorecards.qualities([(number, 1) for number in numbers])
+            rows = filing.table.rows
+            taken = Taken(
+                ["" if each is None else each.mrn for each in found],
+                np.zeros(rows, np.int64),
+                np.array([at in prior and not same[at] for at in range(rows)], np.bool_),
+                np.array([at not in prior for at in range(rows)], np.bool_),
+                0,
+            )
+            submitted = replace(
+                submitted,
+                taken=taken,
+                repeating=frozenset(row for row, is_same in repeating.items() if is_same),
+                prior_quality=dict(zip(numbers, quality, strict=True)),
+            )
+        if later := checked.later():
+            oldest = self.today() - CHANGED_DAYS
+            amended = await self._amend.decide(
+                filer, checked.table, later, submitted.filing, oldest=oldest, scored=checked.quality
+            )
+            mrns = () if submitted.taken is None else submitted.taken.mrns
+            submitted = replace(submitted, amended=replace(amended, mrns=mrns))
+        return submitted
+
     async def _refuse_new(self, filer: str, checked: validation.Checked, refusal: NotAdmitted) -> validation.Checked:
         """Refuse the new filings of a filer that is not admitted. What it filed before has its receipt again."""
         rows = checked.new()

@@ -23,7 +23,7 @@ from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.ingestion.v1.filers_pb2_grpc import add_FilerServiceServicer_to_server
 from luxor.ingestion.v1.ingestion_pb2_grpc import add_IngestionServiceServicer_to_server
 from luxor.ingestion.v1.parts_pb2_grpc import add_PartServiceServicer_to_server
-from services.ingestion.api import filers
+from services.ingestion.api import checks, filers
 from services.ingestion.api.parts import ROLES as ROLES_OF_PARTS
 from services.ingestion.api.parts import PartService
 from services.ingestion.api.service import IngestionService
@@ -77,13 +77,15 @@ def assemble(start: Start) -> Sequence[Background]:
         shift_micros=config.clock_shift_seconds * 1_000_000,
         backlog=backlog_of_decisions,
     )
+    neighbours = checks.Neighbours(start.neighbour("risk"), start.neighbour("revenue"))
     start.server.add(
         add_IngestionServiceServicer_to_server,
-        IngestionService(store, submit, start.config.message_bytes_max),
+        IngestionService(store, submit, neighbours, start.config.message_bytes_max),
         roles={
             "SubmitConsignments": {Role.FILER},
             "SubmitConsignmentColumns": {Role.FILER},
             "GetReceipts": {Role.FILER, Role.OFFICER},
+            "CheckConsignments": {Role.FILER},
         },
         brakes={"SubmitConsignments": backlog_of_decisions, "SubmitConsignmentColumns": backlog_of_decisions},
     )

@@ -101,7 +101,11 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(
         add_RevenueServiceServicer_to_server,
         revenue,
-        roles={"AssessConsignments": {Role.SERVICE}, "QuoteConsignments": _READERS, "ListRulebooks": _READERS},
+        roles={
+            "AssessConsignments": {Role.SERVICE},
+            "QuoteConsignments": _READERS | {Role.SERVICE},
+            "ListRulebooks": _READERS,
+        },
     )
     start.server.add(
         add_SaleServiceServicer_to_server,

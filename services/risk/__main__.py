@@ -136,7 +136,8 @@ def assemble(start: Start) -> Sequence[Background]:
             "GetRuleSet": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
             "ListAssessments": {Role.OFFICER, Role.ANALYST},
             "ListSeeds": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
-            **dict.fromkeys(("CheckGoods", "SuggestCodes"), set(Role) - {Role.SERVICE, Role.TREASURY}),
+            "CheckGoods": set(Role) - {Role.TREASURY},
+            "SuggestCodes": set(Role) - {Role.SERVICE, Role.TREASURY},
         },
     )
     start.server.add(

@@ -9,11 +9,9 @@ from typing import Any, Final
 import grpc
 import numpy as np
 
-from libs.columns import Table
 from libs.customs.time import day_of
 from libs.filing_stages import completeness, law
 from libs.server.errors import item_error
-from luxor.common.v1.common_pb2 import FilingStage
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.ingestion.v1 import ingestion_pb2 as pb
@@ -70,13 +68,11 @@ def answer(submitted: Submitted, now: int) -> pb.CheckConsignmentsResponse:
     table = submitted.checked.table
     gaps = completeness.gaps(table, law.included(), np.full(table.rows, day_of(now), np.int64))
     for result, stages in zip(filed.results, gaps, strict=True):
-        check = response.checks.add(
-            status=result.status, errors=result.errors, errors_left_out=result.errors_left_out
-        )
+        check = response.checks.add(status=result.status, errors=result.errors, errors_left_out=result.errors_left_out)
         if result.receipt.HasField("quality"):
             check.quality.CopyFrom(result.receipt.quality)
         for stage, elements in stages:
-            check.incomplete_stages.add(stage=FilingStage.Name(int(stage)), missing_elements=elements)
+            check.incomplete_stages.add(stage=int(stage), missing_elements=elements)  # type: ignore[arg-type]
     return response
 
 

@@ -21,7 +21,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceServicer
-from services.ingestion.api import messages
+from services.ingestion.api import checks, messages
 from services.ingestion.commands.submit import Submit
 from services.ingestion.filing import column_reader
 from services.ingestion.store.amendments import Amendments
@@ -39,8 +39,12 @@ _late = counter("luxor_ingestion_late_total", "Consignments accepted after the d
 class IngestionService(IngestionServiceServicer):
     """Accepts filings and returns receipts."""
 
-    def __init__(self, store: Store, submit: Submit, message_bytes_max: int) -> None:
-        """Read from a store; `submit` takes filings in; columns have at most `message_bytes_max` bytes as messages."""
+    def __init__(self, store: Store, submit: Submit, neighbours: checks.Neighbours, message_bytes_max: int) -> None:
+        """Read from a store; `submit` takes filings in; columns have at most `message_bytes_max` bytes as messages.
+
+        `neighbours` are asked for checks alone.
+        """
+        self._neighbours = neighbours
         self._store = store
         self._amendments = Amendments(store)
         self._scorecards = Scorecards(store.database)
@@ -95,6 +99,23 @@ class IngestionService(IngestionServiceServicer):
         if not submitted.is_repeated:
             _count(response, submitted.accepted)
             _late.inc(submitted.late)
+        return response
+
+    async def CheckConsignments(
+        self, request: pb.CheckConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CheckConsignmentsResponse:
+        """Return what filing a batch would answer, its quality, the controls of its goods and its landed cost; nothing is stored."""
+        if len(request.consignments) > checks.BATCH_MAX:
+            raise Refusal("BATCH_TOO_LARGE", count=len(request.consignments), count_max=checks.BATCH_MAX)
+        _check_size(len(request.consignments))
+        items = sum(len(each.items) for each in request.consignments)
+        if items > checks.ITEMS_MAX:
+            raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=items, count_max=checks.ITEMS_MAX)
+        table = Table.from_messages(request.consignments, ConsignmentColumns, Consignment)
+        submitted = await self._submit.preview(call.current().identity.id, table)
+        now = self._submit.now()
+        response = checks.answer(submitted, now)
+        await self._neighbours.add(request.consignments, now, response)
         return response
 
     async def GetReceipts(

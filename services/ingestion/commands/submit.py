@@ -200,14 +200,15 @@ class Submit:
 
     def today(self) -> int:
         """Return the day in UTC by which filings are checked, days since 1970-01-01."""
-        return day_of(self._now())
+        return day_of(self.now())
 
-    def _now(self) -> int:
+    def now(self) -> int:
+        """Return the time by which filings are checked, microseconds since 1970-01-01 UTC."""
         return time.time_ns() // 1000 + self._shift_micros
 
     def check(self, table: Table) -> validation.Checked:
         """Check a batch (ConsignmentColumns) by the law and the rules of now."""
-        now = self._now()
+        now = self.now()
         day = day_of(now)
         # The year that it is somewhere on earth: it may begin a day before it does in UTC.
         year = date_of_day(day + 1).year

@@ -72,7 +72,7 @@ def answer(submitted: Submitted, now: int) -> pb.CheckConsignmentsResponse:
         if result.receipt.HasField("quality"):
             check.quality.CopyFrom(result.receipt.quality)
         for stage, elements in stages:
-            check.incomplete_stages.add(stage=int(stage), missing_elements=elements)  # type: ignore[arg-type]
+            check.incomplete_stages.add(stage=int(stage), missing_elements=elements)
     return response
 
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc.aio
 import pytest
 
-from libs.columns import Table
-from libs.store.database import Database
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
 from luxor.risk.v1 import risk_pb2
 from services.ingestion.__main__ import assemble
 from services.ingestion.api import checks
-from services.ingestion.filing import check_rules, validation
 from tests.ingestion.amendments import amendment, announced_table, invalidation, reasons
 from tests.ingestion.consignments import consignment, put
 from tests.ingestion.service_client import SECONDS, stub_of, submit
@@ -28,7 +22,7 @@ ACCEPTED, REFUSED = pb.SUBMISSION_STATUS_ACCEPTED, pb.SUBMISSION_STATUS_REFUSED
 
 
 class Neighbour:
-    """A stub that answers, fails or waits."""
+    """A stub that answers or fails."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -38,8 +32,8 @@ class Neighbour:
         self.requests.append(request)
         if isinstance(self.answer, Exception):
             raise self.answer
-        async with asyncio.timeout(timeout):
-            return self.answer(request)
+        assert timeout == checks.NEIGHBOUR_SECONDS
+        return self.answer(request)
 
 
 def unavailable() -> grpc.aio.AioRpcError:
@@ -84,7 +78,15 @@ async def test_a_check_says_what_filing_answers_and_files_nothing(
         stub = await stub_of(service)
         await submit(stub, [consignment(1)], "r1")
         before = await announced_table(database_url)
-        rows = [consignment(1), put(consignment(1), "gross_mass_mg", 7), vague, bad, amendment(1, 1), invalidation(9, 1), invalidation(1, 2)]
+        rows = [
+            consignment(1),
+            put(consignment(1), "gross_mass_mg", 7),
+            vague,
+            bad,
+            amendment(1, 1),
+            invalidation(9, 1),
+            invalidation(1, 2),
+        ]
         checked = await check(stub, *rows)
         assert await check(stub, *rows) == checked, "nothing was stored that another check would find"
         assert (await announced_table(database_url)).rows == before.rows
@@ -94,3 +96,77 @@ async def test_a_check_says_what_filing_answers_and_files_nothing(
         for row, result in zip(checked.checks, filed.results, strict=True):
             assert row.HasField("quality") == result.receipt.HasField("quality")
             assert row.quality == result.receipt.quality
+
+
+async def test_a_check_has_the_controls_of_each_item_and_the_landed_cost(
+    database_url: str, neighbours: tuple[Neighbour, Neighbour]
+) -> None:
+    risk, revenue = neighbours
+    one, two = consignment(1), consignment(2)
+    two.items.extend([two.items[0]])
+    two.items[1].description = "Leather belt"
+    two.supporting_documents.add(type="C640")
+    two.items[1].supporting_documents.add(type="N851")
+    async with running("ingestion", assemble, database_url) as service:
+        response = await check(await stub_of(service), one, two)
+    assert [[each.reason for each in row.goods_controls] for row in response.checks] == [
+        ["Ladies' woven cotton blouse"], ["Ladies' woven cotton blouse", "Leather belt"],
+    ]  # fmt: skip
+    assert [row.landed_cost.reason for row in response.checks] == ["REF-1", "REF-2"]
+    assert [each.id for each in response.references] == ["R1"]
+    assert not response.HasField("goods_controls_error")
+    assert not response.HasField("landed_cost_error")
+    line = risk.requests[0].lines[2]
+    assert (line.destination_country, line.dispatch_country, line.origin_country) == ("DE", "CN", "CN")
+    assert (line.commodity_code, list(line.document_types)) == ("620630", ["C640", "N851"])
+    assert line.transport_mode == two.transport.mode
+    assert list(revenue.requests[0].consignments) == [one, two]
+    assert revenue.requests[0].as_of == risk.requests[0].as_of
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_neighbour_that_does_not_answer_is_named_and_the_rest_stands(
+    database_url: str, neighbours: tuple[Neighbour, Neighbour], place: int
+) -> None:
+    neighbours[place].answer = unavailable()
+    async with running("ingestion", assemble, database_url) as service:
+        response = await check(await stub_of(service), consignment(1))
+    errors = [response.goods_controls_error, response.landed_cost_error]
+    assert (errors[place].reason, errors[1 - place].reason) == ("CHECK_PART_UNAVAILABLE", "")
+    assert ("risk", "revenue")[place] in errors[place].message
+    assert "UNAVAILABLE" in errors[place].message
+    (row,) = response.checks
+    assert row.status == ACCEPTED
+    assert row.HasField("quality")
+    assert (bool(row.goods_controls), row.HasField("landed_cost")) == (place == 1, place == 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "items", "reason"), [(0, 1, "BATCH_EMPTY"), (100, 10, ""), (101, 1, "BATCH_TOO_LARGE"), (100, 11, "BATCH_ITEMS_TOO_MANY")]
+)  # fmt: skip
+async def test_a_check_has_bounds(
+    database_url: str, neighbours: tuple[Neighbour, Neighbour], count: int, items: int, reason: str
+) -> None:
+    rows = [consignment(number) for number in range(count)]
+    for row in rows:
+        row.items.extend([row.items[0]] * (items - 1))
+    async with running("ingestion", assemble, database_url) as service:
+        stub = await stub_of(service)
+        if not reason:
+            assert len((await check(stub, *rows)).checks) == count
+            return
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await check(stub, *rows)
+        assert reason.encode() in dict(raised.value.trailing_metadata())["grpc-status-details-bin"]
+
+
+async def test_a_check_names_what_each_stage_lacks(database_url: str, neighbours: tuple[Neighbour, Neighbour]) -> None:
+    early = consignment(1)
+    early.ClearField("nature")
+    early.items[0].ClearField("price")
+    async with running("ingestion", assemble, database_url) as service:
+        (row,) = (await check(await stub_of(service), early)).checks
+    found = {each.stage: list(each.missing_elements) for each in row.incomplete_stages}
+    assert 1 not in found
+    assert {"nature", "items.price_minor", "goods_location"} <= set(found[3])
+    assert sorted(found) == [2, 3, 4]

@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "down": ("operations.system", "Stop what `up` started."),
     "status": ("operations.system", "Show which processes run and whether they are ready."),
     "file": ("filing.file", "File consignments from CSV, JSON Lines, or a declaration in XML."),
+    "check": ("filing.check", "Check consignments of a file before they are filed."),
     "convert": ("filing.convert", "Convert declarations in XML, or a table, to a file to complete and file."),
     "arrive": ("filing.arrive", "Report that the goods under master documents have arrived."),
     "carriers": ("clearance.carriers", "Bind master documents to carriers; list and reverse arrivals."),

@@ -92,6 +92,11 @@ class Client:
             ingestion_pb2.SubmitConsignmentsResponse, self._ingestion.SubmitConsignments, request, timeout_seconds
         )
 
+    async def check(self, consignments: Iterable[Consignment]) -> ingestion_pb2.CheckConsignmentsResponse:
+        """Return what filing 1 to 100 consignments would answer, their quality, goods controls and landed cost. Role: filer."""
+        request = ingestion_pb2.CheckConsignmentsRequest(consignments=consignments)
+        return await self._call(ingestion_pb2.CheckConsignmentsResponse, self._ingestion.CheckConsignments, request)
+
     async def receipts(
         self, *, mrns: Iterable[str] = (), local_references: Iterable[str] = ()
     ) -> ingestion_pb2.GetReceiptsResponse:

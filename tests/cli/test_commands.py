@@ -453,6 +453,24 @@ def test_a_filer_is_registered_represented_suspended_and_reinstated(cli: Any) ->
     assert cli.error("filer", "show", "nobody", code=1)["reason"] == "FILER_UNKNOWN"
 
 
+def test_a_file_is_checked_before_it_is_filed(cli: Any, tmp_path: Path) -> None:
+    good, bad = consignment(71), consignment(72)
+    good.items[0].description, bad.gross_mass_mg = "Gift", -1
+    file = tmp_path / "checked.jsonl"
+    lines = [json.dumps(json_format.MessageToDict(row, preserving_proto_field_name=True)) for row in (good, bad)]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    answer = cli.json("check", str(file), "--as", "filer/checker", code=1)
+    assert [each["status"] for each in answer["checks"]] == ["SUBMISSION_STATUS_ACCEPTED", "SUBMISSION_STATUS_REFUSED"]
+    assert answer["checks"][0]["quality"]["accuracy"] == 70
+    assert answer["checks"][0]["landed_cost"]["landed_cost_minor"] > 0
+    assert answer["checks"][0]["goods_controls"][0]["verdict"].startswith("GOODS_VERDICT_")
+    file.write_text(lines[0], encoding="utf-8")
+    shown = cli.run("check", str(file), "--as", "filer/checker").stdout
+    for text in ("accepted", "timeliness not judged", "DESCRIPTION_VAGUE", "full lacks", "landed cost"):
+        assert text in shown
+    assert cli.json("filer", "scorecard", "checker") == []
+
+
 def test_a_filer_reads_its_scorecard(cli: Any, tmp_path: Path) -> None:
     row = consignment(1)
     row.items[0].description = "[red]"

@@ -1,5 +1,6 @@
 """`luxor goods`: shows whether goods may be sent, and with which documents."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -90,7 +91,7 @@ def goods(
             return await check(client, lines, as_of=as_of)
 
     answer = run(work())
-    context.emit(answer, lambda terminal: _show(terminal, items, answer))
+    context.emit(answer, lambda terminal: show_goods(terminal, items, answer))
     verdicts = {_verdict(each) for each in answer["answers"]}
     if verdicts & {"", "DOCUMENTS_MISSING", "PROHIBITED"}:
         raise click.exceptions.Exit(REFUSED)
@@ -101,7 +102,8 @@ def _verdict(answer: dict[str, Any]) -> str:
     return str(answer.get("verdict", "")).removeprefix("GOODS_VERDICT_")
 
 
-def _show(terminal: "Console", items: tuple[str, ...], answer: dict[str, Any]) -> None:
+def show_goods(terminal: "Console", items: Sequence[str], answer: dict[str, Any]) -> None:
+    """Show the answer for each of the goods, and the version of the controls if it names one."""
     from libs.cli.views.text import safe
     from libs.server.catalogue import command_hint
 
@@ -132,4 +134,5 @@ def _show(terminal: "Console", items: tuple[str, ...], answer: dict[str, Any]) -
                 article = f", {safe(law['article'])}" if law.get("article") else ""
                 unverified = "" if law.get("verified") else "  [yellow]not verified[/]"
                 terminal.print(f"    [dim]{safe(law['law'])}{article}[/]{unverified}")
-    terminal.print(f"\n[dim]{safe(answer.get('controls', ''))}[/]")
+    if answer.get("controls"):
+        terminal.print(f"\n[dim]{safe(answer['controls'])}[/]")

@@ -42,7 +42,7 @@ from services.revenue.commands.put_accounts import put_accounts
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.reconcile import ComparedPage, Reconciliation
 from services.revenue.commands.verify import Verification
-from services.revenue.ledger.account import MONTHLY, DueDays, kind_of, prefix_of
+from services.revenue.ledger.account import MONTHLY, DueDays, kind_of
 from services.revenue.ledger.page import PageError
 from services.revenue.store.ledger import credit
 from services.revenue.store.ledger.accounts import Account, Accounts
@@ -289,11 +289,15 @@ class LedgerService(LedgerServiceServicer):
         limit = page_size_of(request.page_size, CLOSES_MAX, CLOSES_MAX)
         first, last_day = _month(request.month)
         after = await self._pages.place(request, ("", ""))
-        found = await self._balances.holdings(
-            after=after, prefix=request.prefix, drawn_on_by=_bound_to(), rows_max=limit + 1
-        )
+        found: list[Holding] = []
+        for prefix in _prefixes_of(MONTHLY, request.prefix):
+            found += await self._balances.holdings(
+                after=after, prefix=prefix, drawn_on_by=_bound_to(), rows_max=limit + 1 - len(found)
+            )
+            if len(found) > limit:
+                break
+        monthly = found[:limit]
         last = found[limit - 1] if len(found) > limit else None
-        monthly = [each for each in found[:limit] if prefix_of(each.name) in MONTHLY]
         opened = await self._accounts.read([each.name for each in monthly])
         closes = [
             close_message(each, last_day, self._due_days, opened.get(each.closing.name))
@@ -454,6 +458,12 @@ def _prefix_within(prefix: str, own: str | None) -> str | None:
     if own is None or prefix.startswith(own):
         return prefix
     return own if own.startswith(prefix) else None
+
+
+def _prefixes_of(kinds: Collection[str], prefix: str) -> list[str]:
+    """Return prefixes of the names of accounts of some kinds that begin with `prefix`, in the order of names."""
+    named = [f"{each}:" for each in sorted(kinds)]
+    return [max(each, prefix, key=len) for each in named if each.startswith(prefix) or prefix.startswith(each)]
 
 
 def _month(text: str) -> tuple[int, int]:

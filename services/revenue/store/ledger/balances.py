@@ -291,7 +291,7 @@ class Balances:
                 zip(owing, await _paid(reader, [holdings[place] for place in owing], last_day + 1, today), strict=True)
             )
         return [
-            Close(*three, max(0, min(three[1].minor - paid.get(place, 0), three[2].minor)), today)
+            Close(*three, max(0, min(three[1].minor - max(0, paid.get(place, 0)), three[2].minor)), today)
             for place, three in enumerate(zip(opening, closing, present, strict=True))
         ]
 

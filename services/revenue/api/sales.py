@@ -154,9 +154,10 @@ class SaleService(SaleServiceServicer):
             rows = sorted(
                 each.row for number, each in versions.items() if (each.day, each.batch) == (batch.day, batch.batch)
             )
-            filed = _filed_sales(batch, table, [row for row in rows if (batch.day, batch.batch, row) > after], versions)
+            behind = [row for row in rows if (batch.day, batch.batch, row) > after]
+            filed = await self._in_state(_filed_sales(batch, table, behind, versions), state)
             for start in range(0, len(filed), SALES_AT_ONCE):
-                part = await self._in_state(filed[start : start + SALES_AT_ONCE], state)
+                part = filed[start : start + SALES_AT_ONCE]
                 if with_consignments:
                     await self._add_consignments([sale for _, sale in part])
                 for each in part:

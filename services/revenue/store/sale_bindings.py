@@ -9,7 +9,7 @@ from typing import Final
 
 from libs.store.database import NOW_MICROS, Transaction
 from libs.store.tables.schema import TODAY
-from services.revenue.sales.comparison import NOT_COMPARED, Amounts, Finding, sum_amounts
+from services.revenue.sales.comparison import EXPIRED, NOT_COMPARED, Amounts, Finding, sum_amounts
 
 Order = tuple[str, str]
 """Platform and order number."""
@@ -51,6 +51,12 @@ _DECLARED: Final = """
 select platform, order_number from unnest($1::text[], $2::text[]) as given(platform, order_number) where exists (
     select from sale_binding k where k.platform = given.platform and k.order_number = given.order_number and not k.withdrawn)
 """
+_LATE: Final = f"""
+select given.platform, given.order_number, k.mrn from unnest($1::text[], $2::text[]) as given(platform, order_number) cross join lateral (
+    select * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number
+        and k.mrn = any($3::text[]) and not k.withdrawn offset 0
+) k where exists (select from unnest(k.findings) finding where finding ~ '^{EXPIRED}')
+"""  # noqa: S608  # a word of our own
 _ADD: Final = f"""
 insert into sale_binding (platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity,
     findings, withdrawn, day, bound_at)
@@ -142,6 +148,12 @@ async def amounts_of(reader: Transaction, orders: Iterable[Order], without: Iter
 async def declared(reader: Transaction, orders: Iterable[Order]) -> set[Order]:
     """Return those of some orders for which a consignment counts."""
     return {(platform, number) for platform, number in await reader.raw.fetch(_DECLARED, *_columns(orders))}
+
+
+async def late_among(reader: Transaction, orders: Iterable[Order], mrns: Iterable[str]) -> set[tuple[Order, str]]:
+    """Return those of some consignments under orders whose version that counts was declared when the sale had expired."""
+    rows = await reader.raw.fetch(_LATE, *_columns(orders), list(mrns))
+    return {((platform, number), mrn) for platform, number, mrn in rows}
 
 
 async def add_bindings(tx: Transaction, bindings: Sequence[Binding]) -> None:

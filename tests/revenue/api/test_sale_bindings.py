@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ import pytest_asyncio
 from libs.columns import Ints, Strings, Table
 from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.time import MICROS_PER_DAY, day_text
-from libs.store.database import Database
+from libs.store.database import Database, Transaction
 from libs.store.tables import schema
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
@@ -24,7 +24,7 @@ from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.__main__ import assemble
 from services.revenue.commands.sales.bind import follow_states
 from services.revenue.sales.comparison import Amounts
-from services.revenue.store.sale_bindings import BOUND_MAX, Binding, add_bindings
+from services.revenue.store.sale_bindings import BOUND_MAX, Binding, Order, add_bindings, declared
 from services.revenue.store.sales import REFERENCE_SPAN
 from tests.revenue.sales import SECONDS, file, outcomes, sale, sales_stub
 from tests.revenue.service_client import DAY
@@ -411,3 +411,35 @@ async def test_goods_of_an_expired_sale_are_bound_to_it_and_the_finding_says_so(
     assert next(findings for _, findings, _ in shown["2"]) == []
     assert not any("EXPIRED" in each for _, findings, _ in shown["2"] for each in findings)
     assert await states(house) == {"1": pb.SALE_STATE_DECLARED, "2": pb.SALE_STATE_DECLARED, "3": pb.SALE_STATE_EXPIRED}
+
+
+async def test_an_amendment_of_late_goods_is_late_as_well_unless_the_sale_is_open_again(
+    house: Running, database_url: str
+) -> None:
+    shop = await sales_stub(house)
+    await file(shop, [pieces("1")], "r1")
+    late = await age(database_url, 201)
+    half = consignment(pieces("1"), price=2_500, quantity=1)
+    await assess(house, [half])
+    await assess(house, [half], first=1)
+    await assess(house, [half, half], version=2)
+    await announce(database_url, (0, 2, clearance.STATE_RELEASED, False), (1, 2, clearance.STATE_RELEASED, False))
+    assert await bound(house) == {"1": [(mrn(0), [late], False), (mrn(1), [], False)]}
+    assert list(await bound(house, contradicted=True)) == ["1"]
+    await file(shop, [pieces("1", replaces=1)], "r2")
+    await assess(house, [half], version=3)
+    await announce(database_url, (0, 3, clearance.STATE_RELEASED, False))
+    assert (await bound(house))["1"] == [(mrn(1), [], False), (mrn(0), [], False)]
+
+
+async def test_states_of_a_batch_are_looked_up_at_once(house: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    async def counted(reader: Transaction, orders: Collection[Order]) -> set[Order]:
+        asked.append(len(orders))
+        return await declared(reader, orders)
+
+    monkeypatch.setattr("services.revenue.api.sales.declared", counted)
+    await file(await sales_stub(house), [pieces(str(number)) for number in range(50)], "r1")
+    assert await states(house, state=pb.SALE_STATE_EXPIRED) == {}
+    assert asked == [50]

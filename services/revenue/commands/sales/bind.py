@@ -25,6 +25,7 @@ from services.revenue.store.sale_bindings import (
     amounts_of,
     count_versions,
     declared,
+    late_among,
     lock_orders,
     platforms_with_sales,
 )
@@ -96,12 +97,14 @@ async def bind(tx: Transaction, orders: SoldOrders, fresh: npt.NDArray[np.intp])
     counted = await amounts_of(tx, distinct, amended)
     overdue = {order for order in distinct if orders.sales[order].today > orders.sales[order].last_day}
     expired = overdue - await declared(tx, overdue) if overdue else overdue
+    # The amendment of a late consignment is late as well: the version before it will not count any more.
+    late = await late_among(tx, overdue, amended) if overdue and amended else set()
     bindings: list[Binding] = []
     for row in rows:
         order, mrn, version, trade = orders.orders[row], mrns[row], int(versions[row]), orders.declared[row]
         sale, earlier = orders.sales[order], counted.get(order)
         findings = findings_of(sale.trade, trade, earlier)
-        if order in expired:
+        if order in expired or (order, mrn) in late:
             findings.insert(0, Finding(EXPIRED, day_text(sale.today), day_text(sale.last_day)))
         bindings.append(Binding(order, mrn, version, sale.version, trade.amounts, findings, is_withdrawn=version > 1))
         if version > 1 or mrn not in amended:

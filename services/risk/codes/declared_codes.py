@@ -22,6 +22,8 @@ DESCRIBED: Final = {
 }
 _PPM: Final = 1_000_000
 _DIGITS: Final = 6
+PAIRS_AT_ONCE: Final = 1_024
+"""Pairs whose features are in memory together: of a long description they are some 100 kB, and a batch may have a pair for each item."""
 
 
 def declared_codes(model: CodeModel, descriptions: Strings, codes: Strings) -> dict[str, Ints]:
@@ -30,9 +32,15 @@ def declared_codes(model: CodeModel, descriptions: Strings, codes: Strings) -> d
     has_both = np.flatnonzero(descriptions.present & short.present)
     pairs = descriptions.indices[has_both].astype(np.int64) * len(short.dictionary) + short.indices[has_both]
     distinct, inverse = np.unique(pairs, return_inverse=True)
-    texts = [descriptions.dictionary[pair // len(short.dictionary)] for pair in distinct.tolist()]
-    declared = [short.dictionary[pair % len(short.dictionary)] for pair in distinct.tolist()]
-    found = declared_probabilities(model.weights, model.content.sharpness, features_of(texts), declared)[inverse]
+    chances_of_pairs = np.zeros(len(distinct), np.float32)
+    for first in range(0, len(distinct), PAIRS_AT_ONCE):
+        part = [divmod(pair, len(short.dictionary)) for pair in distinct[first : first + PAIRS_AT_ONCE].tolist()]
+        features = features_of([descriptions.dictionary[text] for text, _ in part])
+        declared = [short.dictionary[code] for _, code in part]
+        chances_of_pairs[first : first + len(part)] = declared_probabilities(
+            model.weights, model.content.sharpness, features, declared
+        )
+    found = chances_of_pairs[inverse]
     is_known = np.isfinite(found)
     rows, chances = has_both[is_known], found[is_known].astype(np.float64)
     columns = {

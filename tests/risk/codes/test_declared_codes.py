@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from libs.columns import Ints, Strings
 from services.risk.codes.code_model_file import CodeModel, read_code_model
-from services.risk.codes.declared_codes import DESCRIBED, declared_codes
+from services.risk.codes.declared_codes import DESCRIBED, PAIRS_AT_ONCE, declared_codes
 from services.risk.codes.ngrams import features_of
 from services.risk.codes.suggestions import suggest
 from services.risk.elements.computed import Facts
@@ -53,6 +54,22 @@ def test_a_batch_says_of_each_item_what_the_model_says_of_it_alone(items: list[t
             abs(found - (each[place] or 0)) <= distance
             for found, each in zip(column.values.tolist(), alone, strict=True)
         )
+
+
+def test_long_descriptions_with_many_codes_are_in_memory_a_part_at_a_time(model: CodeModel) -> None:
+    texts = Strings.of(["lipstick " * 57] * (4 * PAIRS_AT_ONCE + 1))
+    codes = Strings.of(["330410", *(f"{330410 + place:06}" for place in range(1, len(texts)))])
+    peaks = []
+    for rows in (PAIRS_AT_ONCE, len(texts)):
+        some = np.arange(rows)
+        tracemalloc.start()
+        columns = declared_codes(model, texts.take(some), codes.take(some))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert columns["code_probability_ppm"].valid.tolist() == [
+            code in code_models.GOODS for code in codes.take(some).tolist()
+        ]
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 def test_what_is_unknown_is_absent_and_not_zero(model: CodeModel) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 DELAY_SECONDS_MAX: Final = 999
+REFERENCE_CHARACTERS_MAX: Final = 22
+"""Of the contract: the services refuse longer references, so they select nothing."""
 _REFERENCE: Final = re.compile(r"([A-Z]+)(?:\.([0-9]{1,3}))?-.+", re.DOTALL)
 
 
@@ -241,6 +243,7 @@ NOT_COVERED: Final = {
 
 def selected(local_reference: str) -> Selected | None:
     """Return the case and the delay that a local reference selects, or None."""
-    match = _REFERENCE.fullmatch(local_reference)
+    is_long = len(local_reference) > REFERENCE_CHARACTERS_MAX
+    match = None if is_long else _REFERENCE.fullmatch(local_reference)
     case = CASES.get(match[1]) if match else None
     return Selected(case, int(match[2] or 0)) if match and case else None

@@ -4,6 +4,7 @@ Events are lines of JSON in a file, in the order in which they happened.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,20 +57,30 @@ class Log:
         """Use a file; it is made with the first event."""
         self.path = path
         self._encoder = msgspec.json.Encoder()
+        self._is_broken = True
+        """Whether the last line may have no end: after a failure, and at the start."""
 
     def append(self, event: Event) -> None:
-        """Add an event at the end."""
+        """Add an event at the end; what is left of one that could not be written whole stays a line of its own."""
         if self.path.exists() and self.path.stat().st_size > FILE_BYTES_MAX:
             self.path.replace(self.path.with_suffix(".1"))
-        with self.path.open("ab") as file:
-            file.write(self._encoder.encode(event) + b"\n")
+        line = self._encoder.encode(event) + b"\n"
+        try:
+            with self.path.open("ab") as file:
+                file.write(b"\n" + line if self._is_broken else line)
+        except OSError:
+            self._is_broken = True
+            raise
+        self._is_broken = False
 
     def read(self) -> Iterator[Event]:
-        """Yield all events; a last line that is being written is left out."""
+        """Yield all events; lines that were not written whole, because the disk was full or the sandbox was ended, are left out."""
         decoder = msgspec.json.Decoder(Event)
         for path in (self.path.with_suffix(".1"), self.path):
             if path.exists():
-                yield from (decoder.decode(line) for line in path.read_bytes().split(b"\n")[:-1])
+                for line in path.read_bytes().split(b"\n"):
+                    with suppress(msgspec.DecodeError):
+                        yield decoder.decode(line)
 
 
 @dataclass(frozen=True, slots=True)

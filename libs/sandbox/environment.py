@@ -40,8 +40,10 @@ def party_of(data_dir: Path, role: str, ident: str) -> Party:
     Raise LuxorError SANDBOX_ONLY for a certificate of another deployment.
     """
     directory = os.environ.get("LUXOR_TLS_DIR")
-    place = LocalCA(Path(directory), DEPLOYMENT) if directory else authority(data_dir)
-    party = place.issue(role, ident)
+    # Nothing is issued in a directory that somebody names: it may be that of the authority of another deployment.
+    party = (
+        LocalCA(Path(directory), DEPLOYMENT).party(role, ident) if directory else authority(data_dir).issue(role, ident)
+    )
     check_deployment(party.load())
     return party
 

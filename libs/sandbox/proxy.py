@@ -75,6 +75,7 @@ class Proxy(grpc.GenericRpcHandler):
         """The request_id with which a reference is refused."""
         self._played: dict[Key, None] = {}
         self._scripts: set[asyncio.Task[None]] = set()
+        self._calls = 0
 
     def service(self, handler_call_details: Any) -> Any:
         """Return the handler of a method: it takes and returns bytes."""
@@ -84,7 +85,13 @@ class Proxy(grpc.GenericRpcHandler):
             try:
                 if method == _HEALTH:
                     return _SERVING
-                return await self._serve(method, raw, context)
+                if self._calls >= CALLS_MAX:
+                    raise Refusal("OVERLOADED", in_flight=self._calls, retry_after_seconds=float(BUSY_SECONDS))
+                self._calls += 1
+                try:
+                    return await self._serve(method, raw, context)
+                finally:
+                    self._calls -= 1
             except grpc.aio.AbortError:
                 raise
             except Exception as error:
@@ -179,13 +186,16 @@ class Proxy(grpc.GenericRpcHandler):
             if failure is CallFailure.SLOW:
                 await self._sleep(min(context.time_remaining() or SLOW_SECONDS_MAX, SLOW_SECONDS_MAX))
             raise refusal
-        await self._open_accounts(caller, [filing.rows[place] for place, each in chosen.items() if not each.case.owes])
+        deferred = [place for place, each in chosen.items() if not each.case.owes]
+        why = await self._open_accounts(caller, [filing.rows[place] for place in deferred])
         if method == filings.MESSAGES and (refused := self._refused_places(account, filing, chosen)):
             raw = filings.without_description(raw, refused)
         answer = await self._forward(method, raw, caller, context)
         mrns = [each.receipt.mrn for each in ingestion_pb2.SubmitConsignmentsResponse.FromString(answer).results]
         for place, found in chosen.items():
             self._begin((account, filing.rows[place].reference), mrns[place], found)
+            if why and mrns[place] and place in deferred:
+                self._record(Event("failed", account, self._clock(), mrn=mrns[place], detail=why))
         code = OK if failure is None else grpc.StatusCode.UNAVAILABLE.name
         self._filed(account, filing, code, failure, mrns=mrns)
         if failure is not None:
@@ -253,14 +263,16 @@ class Proxy(grpc.GenericRpcHandler):
                 )
             )  # fmt: skip
 
-    async def _open_accounts(self, caller: Identity, rows: Sequence[filings.Row]) -> None:
-        """Let the account defer what the goods of cases owe, unless the case is about a debt at the border."""
+    async def _open_accounts(self, caller: Identity, rows: Sequence[filings.Row]) -> str:
+        """Let the account defer what the goods of cases owe, unless the case is about a debt at the border; return why it failed, or ""."""
         declarants = sorted({row.declarant or caller.id for row in rows})
         if declarants:
             try:
                 await self._script.open_accounts(declarants, caller.id)
             except ScriptFailed as error:
                 log.warning("SANDBOX_SCRIPT_FAILED", cause=str(error))
+                return str(error)
+        return ""
 
     def _begin(self, key: Key, mrn: str, chosen: Selected) -> None:
         """Have the case of a consignment that was accepted played, once."""
@@ -307,7 +319,8 @@ def serve_on(
         ("grpc.max_send_message_length", 2 * MESSAGE_BYTES_MAX),
         ("grpc.so_reuseport", 0),
     ]
-    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=CALLS_MAX)
+    # Twice what the proxy serves: gRPC's own refusal has no reason and no RetryInfo.
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=2 * CALLS_MAX)
     server.add_generic_rpc_handlers((proxy,))
     return server, server.add_secure_port(
         f"[{host}]:{port}" if ":" in host else f"{host}:{port}", server_credentials(party)

@@ -8,10 +8,21 @@ import pytest
 import yaml
 
 from libs.client.plain import enum_names
-from libs.sandbox.cases import AFTER, CASES, DELAY_SECONDS_MAX, NOT_COVERED, Act, CallFailure, selected
+from libs.sandbox.cases import (
+    AFTER,
+    CASES,
+    DELAY_SECONDS_MAX,
+    NOT_COVERED,
+    REFERENCE_CHARACTERS_MAX,
+    Act,
+    CallFailure,
+    selected,
+)
 from libs.sandbox.environment import RULES
 from libs.sandbox.script import Script
+from luxor.bounds.v1 import bounds_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.consignment.v1.consignment_pb2 import Consignment
 from tools import case_table
 
 LANES = {"HOLD": "red", "HOLDFREE": "red", "REVERSE": "red", "HIDDEN": "red", "YELLOW": "yellow", "AUDIT": "blue"}
@@ -25,6 +36,7 @@ LANES = {"HOLD": "red", "HOLDFREE": "red", "REVERSE": "red", "HIDDEN": "red", "Y
         ("HOLD.0-1", "HOLD", 0),
         ("HOLD.30-1", "HOLD", 30),
         (f"HOLD.{DELAY_SECONDS_MAX}-1", "HOLD", DELAY_SECONDS_MAX),
+        ("HOLD-" + "1" * (REFERENCE_CHARACTERS_MAX - 5), "HOLD", 0),
         ("HOLDFREE-HOLD-1", "HOLDFREE", 0),
     ],
 )
@@ -48,10 +60,16 @@ def test_a_reference_selects_a_case_and_a_delay(reference: str, case: str, delay
         "HOLD.1000-1",
         "HOLD.3٣-1",
         "SHOP-2026-1",
+        "HOLD-" + "1" * (REFERENCE_CHARACTERS_MAX - 4),
     ],
 )
 def test_other_references_select_none(reference: str) -> None:
     assert selected(reference) is None
+
+
+def test_a_reference_is_as_long_as_the_contract_lets_it_be() -> None:
+    bounds = Consignment.DESCRIPTOR.fields_by_name["local_reference"].GetOptions().Extensions[bounds_pb2.field]
+    assert bounds.characters_max == REFERENCE_CHARACTERS_MAX
 
 
 def test_each_notice_of_a_filer_is_in_a_case_or_has_a_reason_why_not() -> None:
@@ -78,15 +96,16 @@ def test_each_fault_and_each_act_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("form", ["{}-1", "{}.30-1"])
+@pytest.mark.parametrize("form", ["{}-1", "{}.30-1", "{}.1000-1", "{}.-1", "{}.x-1", "{}-", "{}", "X{}-1"])
 def test_risk_advises_what_the_cases_say_and_nothing_on_others(name: str, form: str) -> None:
+    is_case = selected(form.format(name)) is not None
     lanes = []
     for rule in yaml.safe_load(RULES.read_text("utf-8"))["rules"]:
         pattern = re.search(r'matches\("(.*)"\)', rule["condition"])
         assert pattern is not None
         if re.search(pattern[1], form.format(name)):
             lanes.append(rule["lane"])
-    assert lanes == ([LANES[name]] if name in LANES else [])
+    assert lanes == ([LANES[name]] if name in LANES and is_case else [])
 
 
 def test_the_page_is_current() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,3 +149,26 @@ def test_events_are_read_as_they_were_written_and_a_half_line_is_left_out(tmp_pa
     with log.path.open("ab") as file:
         file.write(b'{"kind":"no')
     assert list(log.read()) == events
+    # The next sandbox begins a line of its own.
+    Log(log.path).append(events[0])
+    assert list(log.read()) == [*events, events[0]]
+
+
+def test_events_after_one_that_could_not_be_written_whole_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(tmp_path / "events.jsonl")
+    opened = Path.open
+
+    def full(path: Path, mode: str) -> Any:
+        with opened(path, mode) as file:
+            file.write(b'{"kind":"no')
+        raise OSError(28, "No space left on device")
+
+    log.append(filed("HOLD-1"))
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match="No space"):
+        log.append(filed("HOLD-2"))
+    monkeypatch.undo()
+    log.append(filed("HOLD-3"))
+    assert [each.reference for each in log.read()] == ["HOLD-1", "HOLD-3"]

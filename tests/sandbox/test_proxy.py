@@ -381,6 +381,41 @@ async def test_too_many_cases_at_one_time_are_refused_before_they_are_filed(
     assert len(door.behind.calls) == 1
 
 
+async def test_a_deferral_that_fails_is_the_sandbox_s_and_recorded_for_the_goods_that_need_it(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ScriptFailed("deferred accounts of acme: why")
+
+    monkeypatch.setattr(door.script, "open_accounts", fail)
+    await door.file("RELEASE-1", "DEBT-1", "SHOP-1")
+    failed = [(each.mrn, each.detail) for each in door.events if each.kind == "failed"]
+    assert failed == [("MRN-RELEASE-1", "deferred accounts of acme: why")]
+
+
+async def test_the_call_above_the_limit_is_refused_with_a_reason_and_a_time(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def wait(seconds: float) -> None:
+        begun.set()
+        await ended.wait()
+
+    monkeypatch.setattr("libs.sandbox.proxy.CALLS_MAX", 1)
+    door.sleep = wait  # type: ignore[method-assign]
+    async with opened_with(door) as port:
+        door.port = port
+        slow = asyncio.create_task(door.refused("SLOW-1"))
+        await begun.wait()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await door.file("SHOP-1")
+        assert (reason_of(raised.value), retry_after(raised.value)) == ("OVERLOADED", 1.0)
+        ended.set()
+        assert await slow == "DEADLINE_EXCEEDED"
+        assert await door.refused("DOWN-1") == "SHUTTING_DOWN"
+
+
 async def test_no_rpc_is_open_to_a_certificate_of_another_deployment(door: Door, tmp_path: Path) -> None:
     # The same authority, so that the handshake succeeds and the name alone decides.
     real = LocalCA(tmp_path / "other", "luxor")

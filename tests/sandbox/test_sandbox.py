@@ -23,9 +23,9 @@ from libs.cli.main import luxor
 from libs.client.client import Client
 from libs.client.errors import LuxorError
 from libs.sandbox.cases import CASES
-from libs.sandbox.environment import DEPLOYMENT, authority, check_deployment
+from libs.sandbox.environment import DEPLOYMENT, authority, check_deployment, party_of
 from libs.server.errors import reason_of
-from libs.server.transport.tls import LocalCA
+from libs.server.transport.tls import LocalCA, TlsError
 from luxor.clearance.v1.clearance_pb2 import StatusQuery
 from tests.support.databases import enterable_directory
 
@@ -179,6 +179,17 @@ def test_the_conformance_kit_files_nothing_with_a_certificate_that_is_no_sandbox
     assert "SANDBOX_ONLY" in sandbox.run("conformance", sandbox.address, "--as", "acme", code=1).stderr
     party = authority(sandbox.data_dir).issue("filer", "acme")
     check_deployment(party.load())
+
+
+def test_the_conformance_kit_issues_nothing_in_a_directory_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = LocalCA(tmp_path / "tls", "luxor")
+    real.ensure()
+    monkeypatch.setenv("LUXOR_TLS_DIR", str(real.directory))
+    with pytest.raises(TlsError, match=r"tls\.crt"):
+        party_of(tmp_path / "data", "filer", "acme")
+    assert not real.party("filer", "acme").directory.exists()
 
 
 def test_the_certificate_of_an_account_is_issued_by_the_sandbox(sandbox: Sandbox) -> None:

@@ -23,7 +23,7 @@ EVENTS: Final = "conversations.jsonl"
 
 def separate(environ: MutableMapping[str, str]) -> list[str]:
     """Remove all settings of another system, such as addresses of its stores, and return their names."""
-    names = sorted(name for name in environ if name.startswith("LUXOR_"))
+    names = sorted(name for name in environ if name.startswith(("LUXOR_", "OTEL_")))
     for name in names:
         del environ[name]
     return names

@@ -54,15 +54,14 @@ def record_of(
 
 
 def _valued(mrns: Strings, counted: BoolArray, value: IntArray, awaited: BoolArray | None) -> BoolArray:
-    """Return where values count: where the consignment does, and with its first known value if it counted without one."""
-    again = ~counted & (value > 0)
-    if again.any():
-        here = np.isin(mrns.indices, mrns.indices[counted])
-        again &= here if awaited is None else here | awaited
+    """Return where values count: with the first version of a consignment that has one, here or before."""
+    there = value > 0
+    valued: BoolArray = counted & there
+    again = ~counted & there
     if not again.any():
-        return counted
-    valued = counted.copy()
-    first = np.flatnonzero(again | (counted & (value > 0)))
-    first = first[np.unique(mrns.indices[first], return_index=True)[1]]
-    valued[first] = True
+        return valued
+    here = np.isin(mrns.indices, mrns.indices[counted])
+    first = np.flatnonzero(valued | (again & (here if awaited is None else here | awaited)))
+    valued[:] = False
+    valued[first[np.unique(mrns.indices[first], return_index=True)[1]]] = True
     return valued

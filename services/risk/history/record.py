@@ -42,7 +42,7 @@ class Record:
     counted: BoolArray
     """Whether the consignment counts: not where it was assessed before, as an earlier version or before loading; (n,)."""
     valued: BoolArray
-    """Whether its value and prices count: where it counts, and with its first version of a known value if none before had one; (n,)."""
+    """Whether its value and prices count: with the first version that has a value above 0; (n,). Of records of the release before where it counts."""
     value: IntArray
     """Value of the consignment in euro cents, 0 where unknown; (n,)."""
     low: BoolArray
@@ -72,11 +72,12 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """The record for the log. Positions are not in it: they are where the log keeps it."""
-        arrays = {name: values for name, values in self._arrays().items() if name not in _POSITIONS}
-        if np.array_equal(self.valued, self.counted):
-            # As the release before writes and reads it.
-            del arrays["valued"]
-        return pack({"record": _VERSION, "time": self.time, "mark": f"{self.mark:016x}"}, arrays)
+        arrays = {name: values for name, values in self._arrays().items() if name not in (*_POSITIONS, "valued")}
+        facts: dict[str, int | str] = {"record": _VERSION, "time": self.time, "mark": f"{self.mark:016x}"}
+        if not np.array_equal(self.valued, self.counted):
+            # Among the facts, of which the release before reads those that it knows.
+            facts["valued"] = np.packbits(self.valued).tobytes().hex()
+        return pack(facts, arrays)
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _FACTS}
@@ -89,11 +90,12 @@ class Record:
             raise PackingError(f"the record has version {facts.get('record')}; {_VERSION} is read")
         try:
             unplaced = np.full(len(arrays["counted"]), -1, np.int64)
-            columns: dict[str, Any] = {
-                "valued": arrays["counted"],
-                **arrays,
-                **dict.fromkeys(_POSITIONS, unplaced),
-            }
+            counted = arrays["counted"]
+            valued = counted
+            if "valued" in facts:
+                bits = np.frombuffer(bytes.fromhex(str(facts["valued"])), np.uint8)
+                valued = np.unpackbits(bits, count=len(counted)).astype(np.bool_)
+            columns: dict[str, Any] = {**arrays, "valued": valued, **dict.fromkeys(_POSITIONS, unplaced)}
             record = cls(time=int(facts["time"]), mark=int(str(facts["mark"]), 16), **columns)
         except (KeyError, TypeError, ValueError) as error:
             raise PackingError(f"the record lacks something: {error}") from None
@@ -145,7 +147,6 @@ _BY_CONSIGNMENT: Final = ("counted", "valued", "value", "low", *_POSITIONS)
 _KINDS_OF_ARRAYS: Final = {
     "keys": "u",
     "counted": "b",
-    "valued": "b",
     "value": "i",
     "low": "b",
     "owner": "i",

@@ -124,6 +124,19 @@ async def test_a_value_counts_with_the_first_version_that_has_one_and_then_no_mo
     assert await counted(again) == (2, 2 * value, 2)
 
 
+async def test_a_price_of_0_is_awaited_and_prices_count_with_the_value(replica: Replica) -> None:
+    half = [{"origin_country": "CN", "price": {"minor": 5_990}}, {"price": None}]
+    parts = table([{"payment": None, "items": half}, {"payment": None, "items": [{"price": {"minor": 0}}]}])
+    whole = table([{"payment": None, "items": [half[0]] * 2}, {"payment": None, "items": half[:1]}])
+    await replica.assess(parts)
+    assert await counted(replica) == (2, 0, 0)
+    await replica.assess(versions(whole, 2))
+    await replica.assess(versions(whole, 3))
+    assert await counted(replica) == (2, 3 * 5_990, 2)
+    history = (await replica.memory.replica_state()).history
+    assert int(history.prices.table.fields["fresh"].sum()) == 3
+
+
 async def test_a_batch_may_name_a_consignment_before_and_after_its_value_is_stated(
     replica: Replica, store: AssessmentLogStore
 ) -> None:

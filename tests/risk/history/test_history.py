@@ -283,10 +283,12 @@ def test_a_record_survives_the_log() -> None:
     _survives(log(12, [(1, 20)], versions=True)[0])
 
 
-def test_records_in_which_nothing_is_valued_alone_are_those_of_the_release_before() -> None:
+def test_the_release_before_reads_records_in_which_values_count_apart() -> None:
     (usual,), (versions,) = log(12, [(1, 20)]), log(12, [(1, 20)], versions=True)
-    assert "valued" not in unpack(usual.to_bytes())[1]
-    assert "valued" in unpack(versions.to_bytes())[1]
+    facts, arrays = unpack(versions.to_bytes())
+    assert "valued" in facts
+    assert list(arrays) == list(unpack(usual.to_bytes())[1])
+    assert "valued" not in {*arrays, *unpack(usual.to_bytes())[0]}
 
 
 def _survives(one: Record) -> None:

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.commands.revenue.ledger import owner_of, owner_option
-from libs.cli.common import Context, command, run
+from libs.cli.common import Context, caller_of, caller_option, command, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,16 +15,16 @@ if TYPE_CHECKING:
 @click.argument("month", required=False)
 @click.option("--prefix", default="", help="Only accounts with names that begin with this, such as deferred:.")
 @click.option("--overdue", is_flag=True, help="Only those that are overdue.")
-@owner_option()
+@caller_option("The caller: an analyst; or a filer or carrier, which sees the accounts that it may draw on.", "analyst")
 def closes(context: Context, month: str | None, prefix: str, overdue: bool, caller: str) -> None:
     """List what deferred accounts, guarantees, vendors and carriers owe for MONTH (2026-10; default: the last one), and when it is due.
 
-    Payments after the month pay the oldest debt first. `luxor revenue statement` shows the lines. A filer or carrier sees its own accounts.
+    Payments after the month pay the oldest debt first. `luxor revenue statement` shows the lines. A filer or carrier sees those that it may draw on.
     """
     from libs.client.revenue.ledger import monthly_closes
 
     chosen = month or (today().replace(day=1) - dt.timedelta(days=1)).strftime("%Y-%m")
-    role, own = owner_of(caller)
+    role, own = caller_of(caller, ("analyst", "filer", "carrier"))
 
     async def work() -> list[dict[str, Any]]:
         async with context.client(role, own) as client:

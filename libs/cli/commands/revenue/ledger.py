@@ -138,7 +138,7 @@ def open_items(context: Context, name: str, ident: str) -> None:
     context.emit({"consignments": rows}, lambda terminal: show_open_items(terminal, rows))
 
 
-def owner_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _owner_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare --as for commands in which a treasury, filer or carrier sees its own accounts."""
     return caller_option(
         "The caller: an analyst; or a treasury, filer or carrier, which sees only its own accounts, such as treasury/DE.",
@@ -146,7 +146,7 @@ def owner_option() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     )
 
 
-def owner_of(caller: str) -> tuple[str, str]:
+def _caller(caller: str) -> tuple[str, str]:
     role, own = caller_of(caller, ("analyst", *OWN_ACCOUNTS))
     if not own and role in OWN_ACCOUNTS:
         raise click.BadParameter(f"Give the id of the {role}, such as {role}/ID.", param_hint="--as")
@@ -156,7 +156,7 @@ def owner_of(caller: str) -> tuple[str, str]:
 @command("balances", short_help="Show the balances of accounts, now or at an earlier moment.")
 @click.option("--prefix", default="", help="Only accounts with names that begin with this, such as deferred:.")
 @click.option("--at", "at_text", metavar="MOMENT", help="A moment such as 2026-11-01T00:00:00Z (default: now).")
-@owner_option()
+@_owner_option()
 def balances(context: Context, prefix: str, at_text: str | None, caller: str) -> None:
     """Show debits, credits and balances by account and currency. A positive balance is owed by the holder.
 
@@ -170,7 +170,7 @@ def balances(context: Context, prefix: str, at_text: str | None, caller: str) ->
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--at") from None
 
-    role, own = owner_of(caller)
+    role, own = _caller(caller)
 
     async def work() -> list[dict[str, Any]]:
         async with context.client(role, own) as client:
@@ -208,7 +208,7 @@ def entries(context: Context, subject: str, from_text: str | None, to_text: str 
 @click.argument("month", required=False)
 @click.option("--currency", default="", metavar="CODE", help="Currency of the account (default: its only one).")
 @click.option("--lines", "with_lines", is_flag=True, help="Show each line, in addition to the totals.")
-@owner_option()
+@_owner_option()
 def statement(context: Context, name: str, month: str | None, currency: str, with_lines: bool, caller: str) -> None:
     """Show the statement of NAME, such as vendor:IM2760000014, for MONTH (2026-11; default: this month).
 
@@ -219,7 +219,7 @@ def statement(context: Context, name: str, month: str | None, currency: str, wit
 
     chosen_month = month or dt.datetime.now(dt.UTC).strftime("%Y-%m")
 
-    role, own = owner_of(caller)
+    role, own = _caller(caller)
 
     async def work() -> dict[str, Any]:
         async with context.client(role, own) as client:

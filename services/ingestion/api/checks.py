@@ -11,6 +11,7 @@ import numpy as np
 
 from libs.customs.time import day_of
 from libs.filing_stages import completeness, law
+from libs.server import call
 from libs.server.errors import item_error
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.errors.v1.errors_pb2 import ItemError
@@ -27,6 +28,8 @@ ITEMS_MAX: Final = 1_000
 """Items of all consignments: as many as one call of risk has lines."""
 NEIGHBOUR_SECONDS: Final = 5.0
 """How long risk and revenue may take; the rest of the answer stands without them."""
+NEIGHBOUR_SHARE: Final = 0.8
+"""Of the time that the caller gives; what is left is for the answer."""
 DOCUMENT_TYPES_MAX: Final = 20
 
 
@@ -44,8 +47,10 @@ class Neighbours:
         costs = revenue_pb2.QuoteConsignmentsRequest(consignments=consignments)
         for request in (goods, costs):
             request.as_of.FromMicroseconds(now)
+        seconds = min(NEIGHBOUR_SECONDS, NEIGHBOUR_SHARE * call.current().deadline)
         controls, quotes = await asyncio.gather(
-            _answer("risk", self._risk.CheckGoods, goods), _answer("revenue", self._revenue.QuoteConsignments, costs)
+            _answer("risk", self._risk.CheckGoods, goods, seconds),
+            _answer("revenue", self._revenue.QuoteConsignments, costs, seconds),
         )
         if isinstance(controls, ItemError):
             response.goods_controls_error.CopyFrom(controls)
@@ -93,10 +98,10 @@ def _lines(row: Consignment) -> list[risk_pb2.GoodsLine]:
     ]
 
 
-async def _answer(neighbour: str, call: Any, request: Any) -> Any:
+async def _answer(neighbour: str, method: Any, request: Any, seconds: float) -> Any:
     """Return the answer of a neighbour, or the error that names it and says why there is none."""
     try:
-        return await call(request, timeout=NEIGHBOUR_SECONDS)
+        return await method(request, timeout=seconds)
     except grpc.RpcError as error:
         code = getattr(error, "code", lambda: None)()
         why = getattr(code, "name", "UNKNOWN")

@@ -27,17 +27,18 @@ class Neighbour:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
         self.requests: list[Any] = []
+        self.timeouts: list[float] = []
 
     async def __call__(self, request: Any, timeout: float) -> Any:
         self.requests.append(request)
+        self.timeouts.append(timeout)
         if isinstance(self.answer, Exception):
             raise self.answer
-        assert timeout == checks.NEIGHBOUR_SECONDS
         return self.answer(request)
 
 
-def unavailable() -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+def failure(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
 
 
 async def check(stub: Any, *rows: Consignment) -> pb.CheckConsignmentsResponse:
@@ -124,17 +125,29 @@ async def test_a_check_has_the_controls_of_each_item_and_the_landed_cost(
     assert revenue.requests[0].as_of == risk.requests[0].as_of
 
 
+@pytest.mark.parametrize(("seconds", "most", "least"), [(SECONDS, 5.0, 5.0), (4.0, 3.2, 0.0)])
+async def test_neighbours_get_5_seconds_and_no_more_than_leaves_the_caller_an_answer(
+    database_url: str, neighbours: tuple[Neighbour, Neighbour], seconds: float, most: float, least: float
+) -> None:
+    async with running("ingestion", assemble, database_url) as service:
+        stub = await stub_of(service)
+        await stub.CheckConsignments(pb.CheckConsignmentsRequest(consignments=[consignment(1)]), timeout=seconds)
+    for each in neighbours:
+        assert least <= each.timeouts[0] <= most
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED])
 @pytest.mark.parametrize("place", [0, 1])
 async def test_a_neighbour_that_does_not_answer_is_named_and_the_rest_stands(
-    database_url: str, neighbours: tuple[Neighbour, Neighbour], place: int
+    database_url: str, neighbours: tuple[Neighbour, Neighbour], place: int, code: grpc.StatusCode
 ) -> None:
-    neighbours[place].answer = unavailable()
+    neighbours[place].answer = failure(code)
     async with running("ingestion", assemble, database_url) as service:
         response = await check(await stub_of(service), consignment(1))
     errors = [response.goods_controls_error, response.landed_cost_error]
     assert (errors[place].reason, errors[1 - place].reason) == ("CHECK_PART_UNAVAILABLE", "")
     assert ("risk", "revenue")[place] in errors[place].message
-    assert "UNAVAILABLE" in errors[place].message
+    assert code.name in errors[place].message
     (row,) = response.checks
     assert row.status == ACCEPTED
     assert row.HasField("quality")

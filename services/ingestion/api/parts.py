@@ -153,7 +153,10 @@ class PartService(PartServiceServicer):
             owner, consignment = await self._consignment(request.mrn, None if is_officer else identity.id)
             filer = identity.id if consignment is None else ""
             if consignment is not None:
-                roles = await self._parts.roles_of(request.mrn)
+                parties = await self._parties.read()
+                joined = await self._parts.roles_of(request.mrn)
+                # Whoever has a linking key may state anything: only a registered party makes the part that a law requires.
+                roles = {role for role, party in joined if role in parties.roles_of(party)}
                 response.missing_roles.extend(_missing(consignment, roles, request.mrn, self._data_sets))
         else:
             filer = identity.id
@@ -256,7 +259,7 @@ def _of_part(error: ElementError, path: str) -> ItemError:
 
 
 def _missing(filed: Table, roles: set[int], number: str, data_sets: DataSets) -> list[pb.PartyRole.ValueType]:
-    """Return the roles that the jurisdiction of a consignment requires, and of which no part is joined; none of one that was withdrawn."""
+    """Return the roles that the jurisdiction of a consignment requires and `roles` lacks; none of one that was withdrawn."""
     if filed.ints("function").values[0] == MESSAGE_FUNCTION_INVALIDATE:
         return []
     (required,) = required_parts(filed, data_sets, mrn.parse(number).day)

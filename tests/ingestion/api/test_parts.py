@@ -268,6 +268,12 @@ async def test_the_parts_that_a_jurisdiction_requires_are_missing_until_they_are
         assert list((await service.parts_of("shop", mrn)).missing_roles) == [PLATFORM, CARRIER]
         assert list((await service.parts_of("otto", mrn, "officer")).missing_roles) == [PLATFORM, CARRIER]
         assert not (await service.parts_of("bank", mrn)).missing_roles
+        # The filer of the consignment has the linking key, but is registered as neither: it cannot match its documents with themselves.
+        await service.link("shop", mrn)
+        await service.file_parts("shop", part("S-0", PLATFORM, Consignment(incoterm="DDP"), key=KEY))
+        await service.settled()
+        assert [len(each.consignments) for each in (await service.parts_of("shop", mrn)).parts] == [1, 1]
+        assert list((await service.parts_of("shop", mrn)).missing_roles) == [PLATFORM, CARRIER]
         assert not (await service.parts_of("shop", other)).missing_roles
 
 

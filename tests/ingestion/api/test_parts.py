@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from libs.store.database import Database
+from libs.store.errors import StoreConflict
 from libs.store.tables import schema
 from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_pb2 import NATURE_SALE, SCHEME_CBEC, Consignment
 from luxor.ingestion.v1 import filers_pb2 as filers
 from luxor.ingestion.v1 import parts_pb2 as pb
 from services.ingestion.commands.housekeeping import expire_parts
+from services.ingestion.commands.parts.join import JoinParts
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.parts import PARTS_A_DAY_MAX, PARTS_OF_LINK_MAX, SPAN_DAYS, WAIT_DAYS
 from tests.ingestion.amendments import INVALIDATE, amendment, invalidation
@@ -275,6 +277,28 @@ async def test_the_parts_that_a_jurisdiction_requires_are_missing_until_they_are
         assert [len(each.consignments) for each in (await service.parts_of("shop", mrn)).parts] == [1, 1]
         assert list((await service.parts_of("shop", mrn)).missing_roles) == [PLATFORM, CARRIER]
         assert not (await service.parts_of("shop", other)).missing_roles
+
+
+async def test_a_consignment_that_the_store_refuses_delays_no_other_one(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ingestion(database_url, monkeypatch) as service:
+        first, second = await service.submit(named(), named(1))
+        join, joined = JoinParts._join, asyncio.Event()
+
+        async def refusing(self: JoinParts, number: str, *more: Any) -> None:
+            if number == first:
+                raise StoreConflict("refused")
+            await join(self, number, *more)
+            if await self._store.has_joined(second):
+                joined.set()
+
+        monkeypatch.setattr(JoinParts, "_join", refusing)
+        for place in range(2):
+            await service.file_parts("bank", part(f"B-{place}", PROVIDER, payment(), order=f"O-{place}"))
+        await asyncio.wait_for(joined.wait(), SECONDS)
+        monkeypatch.setattr(JoinParts, "_join", join)
+        assert [(await service.newest(f"REF-{place}"))[0] for place in range(2)] == [2, 2]
 
 
 async def test_parts_that_are_not_of_their_role_or_link_are_refused_with_their_path(

@@ -18,8 +18,8 @@ from libs.columns import Table
 from libs.customs.identifiers import mrn
 from libs.feed.publish.backlog import Backlog
 from libs.server.errors import item_error
-from libs.store.errors import StoreError
-from libs.store.tables.leases import release_lease, require_lease, try_lease
+from libs.store.errors import StoreError, StoreUnavailable
+from libs.store.tables.leases import LeaseLost, release_lease, require_lease, try_lease
 from libs.tasks.stop import unless_stopped
 from libs.telemetry import get_logger
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -133,7 +133,7 @@ class JoinParts:
             try:
                 await self._join_until_stored(number, ids, token)
                 done += 1
-            except StoreError:
+            except (StoreUnavailable, LeaseLost):
                 raise
             except Exception as error:  # one consignment that cannot be joined must not delay the others
                 get_logger().error("PARTS_NOT_JOINED", error, mrn=number)

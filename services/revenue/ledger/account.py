@@ -40,9 +40,10 @@ COLLECTING: Final = ("vendor", "carrier")
 MONTHLY: Final = (*OPENED, *COLLECTING)
 """Kinds that pay by the month."""
 LAST_OF_MONTH: Final = 31
-DUE_DAYS: Final = "deferred 16; guarantee 16; vendor last; carrier 16"
+DUE_DAYS: Final = "deferred 16; vendor last; carrier 16"
 """In the European Union: deferred amounts of a month until the 16th of the next one (Regulation (EU) No 952/2013, article 111(6)), the import scheme
-until its last day, and special arrangements until the day on which import duty is paid (Directive 2006/112/EC, articles 369s, 369v and 369zb)."""
+until its last day, and special arrangements until the day on which import duty is paid (Directive 2006/112/EC, articles 369s, 369v and 369zb).
+A guarantee secures what others pay, and has none."""
 AT_ONCE: Final = ("declarant", "border")
 """Kinds that pay consignment by consignment, so that a payment settles some of them."""
 PAYABLE: Final = (*SECURING, *COLLECTING, *AT_ONCE)

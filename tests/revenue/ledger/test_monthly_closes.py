@@ -23,6 +23,7 @@ from tests.revenue.ledger.states import Charge, State, mrn
 from tests.revenue.service_client import refused
 from tests.support.services import Running
 
+TAX = common_pb2.CHARGE_KIND_TAX
 VENDOR, DEFERRED = "vendor:IM2760000014", "deferred:carrier-7"
 SALE: dict[str, Any] = {
     "kind": common_pb2.CHARGE_KIND_TAX, "code": "EU.vat_low_value", "account": VENDOR, "collector": common_pb2.COLLECTOR_VENDOR,
@@ -37,7 +38,8 @@ OCTOBER = date(2026, 10, 31)
     ("name", "month_end", "due"),
     [
         (DEFERRED, date(2026, 10, 31), date(2026, 11, 16)),
-        ("guarantee:G", date(2026, 12, 31), date(2027, 1, 16)),
+        (DEFERRED, date(2026, 12, 31), date(2027, 1, 16)),
+        ("guarantee:G", date(2026, 12, 31), None),
         ("carrier:NL1", date(2026, 11, 30), date(2026, 12, 16)),
         (VENDOR, date(2026, 10, 31), date(2026, 11, 30)),
         (VENDOR, date(2026, 12, 31), date(2027, 1, 31)),
@@ -182,6 +184,32 @@ async def test_a_month_is_owed_until_it_is_paid_and_later_charges_and_correction
     assert (await closes(house, AGO, prefix="vendor:")) == {VENDOR: old[VENDOR]}
     await officer.RecordPayments(pb.RecordPaymentsRequest(request_id="p3", payments=again[1:]), timeout=SECONDS)
     assert (await closes(house, AGO, prefix="vendor:"))[VENDOR][4:] == (0, "PAID")
+
+
+@pytest.mark.parametrize(
+    ("postings", "outstanding"),
+    [
+        ([(20, TAX, -1_000), (10, TAX, 1_000)], 2_800),
+        ([(20, TAX, 1_000), (10, TAX, -1_000)], 3_800),
+        ([(20, TAX, 400), (10, TAX, -1_000), (5, TAX, 5_000)], 3_200),
+        ([(20, TAX, -1_000), (15, TAX, 300), (10, TAX, -500), (5, 0, -300)], 2_300),
+        ([(20, TAX, -1_000), (20, TAX + 1, 1_000), (5, 0, -300), (4, 0, 300)], 3_800),
+        ([(20, 0, 2_000)], 3_800),
+    ],
+)
+async def test_corrections_are_of_the_debt_before_them_and_not_of_later_charges(
+    house: Running, kept: Books, postings: list[tuple[int, int, int]], outstanding: int
+) -> None:
+    await kept.take(State(mrn(1, 1), charges=SOLD), State(mrn(2, 2), charges=SOLD))
+    await aged(kept)
+    async with kept.database.transaction() as tx:
+        for days_ago, kind, amount in postings:
+            await tx.raw.execute(
+                "insert into ledger_turnover (day, account, currency, destination, kind, consignments, debit, credit) "
+                "select $1, account, 'EUR', '', $2, 0, $3, $4 from ledger_holding where name = $5",
+                await schema.today(tx) - days_ago, kind, max(0, amount), max(0, -amount), VENDOR,
+            )  # fmt: skip
+    assert (await closes(house, AGO))[VENDOR][3:5] == (3_800, outstanding)
 
 
 async def test_what_was_withdrawn_since_is_not_asked_for(house: Running, kept: Books) -> None:

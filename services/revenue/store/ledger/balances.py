@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 from libs.customs.partitions import PARTITIONS
@@ -104,13 +105,14 @@ select destination, charge as kind, sum({CONSIGNMENTS})::bigint as consignments,
 from ({on_account("$3", "$1", "$2")}) booked group by destination, charge
 """  # noqa: S608  # an expression of our own
 # Money has no kind of charge.
-_PAID: Final = """
-select given.place, sum(t.credit - t.debit)::numeric as paid
+_BY_DAY: Final = """
+select given.place, t.day, sum(case when t.kind = 0 then t.credit - t.debit else 0 end)::numeric as paid,
+    sum(case when t.kind = 0 then 0 else t.debit - t.credit end)::numeric as charged
 from unnest($1::integer[], $2::text[]) with ordinality as given(account, currency, place)
 cross join lateral (
-    select credit, debit from ledger_turnover k
-    where k.account = given.account and k.currency = given.currency and k.day between $3 and $4 and k.kind = 0
-) t group by given.place
+    select day, kind, credit, debit from ledger_turnover k
+    where k.account = given.account and k.currency = given.currency and k.day between $3 and $4
+) t group by given.place, t.day
 """
 # Of the list of an account the batches that have the lines that are asked for, up to a moment and all of that moment, since the
 # lines of one moment are in the order of their partitions.
@@ -287,11 +289,11 @@ class Balances:
             closing = await _closings(reader, holdings, last_day)
             present = await _closings(reader, holdings, LAST_DAY)
             owing = [place for place, each in enumerate(closing) if each.minor > 0 and last_day < today]
-            paid = dict(
-                zip(owing, await _paid(reader, [holdings[place] for place in owing], last_day + 1, today), strict=True)
+            later = dict(
+                zip(owing, await _later(reader, [holdings[place] for place in owing], last_day + 1, today), strict=True)
             )
         return [
-            Close(*three, max(0, min(three[1].minor - max(0, paid.get(place, 0)), three[2].minor)), today)
+            Close(*three, max(0, min(three[1].minor - later.get(place, 0), three[2].minor)), today)
             for place, three in enumerate(zip(opening, closing, present, strict=True))
         ]
 
@@ -354,17 +356,29 @@ async def _closings(
     ]
 
 
-async def _paid(reader: Transaction, holdings: Sequence[Holding], first_day: int, last_day: int) -> list[int]:
-    """Return what was paid on accounts on some days, less what was paid back."""
+async def _later(reader: Transaction, holdings: Sequence[Holding], first_day: int, last_day: int) -> list[int]:
+    """Return what postings on some days took from the balances before them: what was paid, less what was paid back, and corrections.
+
+    A correction takes from these balances as far as all charges and corrections up to some day were less than nothing together: one of
+    a later charge takes nothing.
+    """
     accounts, currencies = [each.account for each in holdings], [each.currency for each in holdings]
-    paid = [0] * len(holdings)
-    for row in await reader.raw.fetch(_PAID, accounts, currencies, first_day, last_day) if holdings else ():
-        paid[row["place"] - 1] += int(row["paid"])
-    for left in await reader.raw.fetch(_DAYS_LEFT, first_day, last_day) if holdings else ():
+    days: list[dict[int, tuple[int, int]]] = [{} for _ in holdings]
+    if not holdings:
+        return []
+    for row in await reader.raw.fetch(_BY_DAY, accounts, currencies, first_day, last_day):
+        days[row["place"] - 1][row["day"]] = int(row["paid"]), int(row["charged"])
+    for left in await reader.raw.fetch(_DAYS_LEFT, first_day, last_day):
         for place, each in enumerate(holdings):
-            for row in await reader.raw.fetch(_DAY_TOTALS, each.account, each.currency, left["day"]):
-                paid[place] += int(row["credit"] - row["debit"]) if row["kind"] == 0 else 0
-    return paid
+            rows = await reader.raw.fetch(_DAY_TOTALS, each.account, each.currency, left["day"])
+            paid = sum(int(row["credit"] - row["debit"]) for row in rows if row["kind"] == 0)
+            charged = sum(int(row["debit"] - row["credit"]) for row in rows if row["kind"] != 0)
+            days[place][left["day"]] = paid, charged
+    taken = []
+    for found in days:
+        charges = accumulate(charged for _, (_, charged) in sorted(found.items()))
+        taken.append(max(0, sum(paid for paid, _ in found.values())) - min(0, min(charges, default=0)))
+    return taken
 
 
 async def _totals_of(

@@ -18,7 +18,7 @@ MARGIN: Final = 24
 GAP: Final = 20
 OUTSIDE_LANE: Final = 144
 """Width at the right for the arrow from outside to the service in the middle."""
-ROWS: Final = {"outside": (62, 42), "services": (176, 62), "middle": (392, 62), "path": (508, 24)}
+ROWS: Final = {"outside": (62, 42), "services": (176, 80), "middle": (410, 62), "path": (526, 24)}
 """Top and height of the rows of the picture."""
 ABOUT: Final = "The services of Luxor, and the path of one consignment through them"
 STARTED: Final = "started_at_micros"
@@ -157,6 +157,7 @@ def draw_flow(connections: Sequence[Connection], reference: str, steps: Sequence
     groups = _groups(steps)
     height = ROWS["path"][0] + len(groups) * (ROWS["path"][1] + 8) + len(steps) * ROWS["path"][1] + MARGIN
     boxes = _boxes(arrows, services)
+    beside = beside_of(arrows, list(boxes)[-1])
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {height}" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{ABOUT}">',
         f"<style>{STYLE}{_colours(0, services)}\n@media (prefers-color-scheme: dark) {{{DARK}{_colours(1, services)}}}\n</style>",
@@ -171,10 +172,17 @@ def draw_flow(connections: Sequence[Connection], reference: str, steps: Sequence
             text(left + width / 2, top + 27, service, "name middle"),
             text(left + width / 2, top + 47, purpose, "note middle"),
         ]
-    for arrow, place in _placed(arrows, boxes):
+        if targets := [arrow.target for arrow in beside if arrow.source == service]:
+            parts.append(text(left + width / 2, top + 67, f"calls {', '.join(targets)}", "note middle"))
+    for arrow, place in _placed([arrow for arrow in arrows if arrow not in beside], boxes):
         parts += _arrow(arrow, *place)
     parts += _path(reference, groups, colours)
     return "\n".join([*parts, "</svg>", ""])
+
+
+def beside_of(arrows: Sequence[Arrow], middle: str) -> list[Arrow]:
+    """Return the arrows between services that stand beside each other: their boxes name them, and no line is drawn."""
+    return [arrow for arrow in arrows if middle not in (arrow.source, arrow.target) and arrow.source != OUTSIDE]
 
 
 def _boxes(arrows: Sequence[Arrow], services: Sequence[str]) -> dict[str, tuple[float, float, float, float]]:
@@ -182,7 +190,9 @@ def _boxes(arrows: Sequence[Arrow], services: Sequence[str]) -> dict[str, tuple[
     counts = {each: sum(each in (arrow.source, arrow.target) for arrow in arrows) for each in services}
     middle = max(services, key=lambda each: counts[each])
     sides = [each for each in services if each != middle]
-    weights = {each: max(1.4, counts[each] - 1) for each in sides}
+    beside = beside_of(arrows, middle)
+    drawn = [arrow for arrow in arrows if arrow not in beside]
+    weights = {each: max(1.4, sum(each in (arrow.source, arrow.target) for arrow in drawn) - 1) for each in sides}
     room = WIDTH - 2 * MARGIN - OUTSIDE_LANE - GAP * (len(sides) - 1)
     boxes: dict[str, tuple[float, float, float, float]] = {}
     left: float = MARGIN

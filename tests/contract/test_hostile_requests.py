@@ -149,10 +149,11 @@ def test_what_handlers_read_by_themselves_is_attacked() -> None:
         if not each.HasField("day")
     }
     assert sources == set(hostile.PIECES)
-    filters = [each.filters[0] for each in found["/luxor.statistics.v1.StatisticsService/QueryStatistics"]]
+    queries = found["/luxor.statistics.v1.StatisticsService/QueryStatistics"]
+    filters = [each.filters[0] for each in queries if each.filters[0].values != ["a"]]
     days = {value for each in filters if each.dimension == statistics_pb2.DIMENSION_DAY for value in each.values}
     assert days == set(hostile.NUMBERS)
-    assert len(filters) <= REQUESTS_MAX, "all of them are sent"
+    assert len(queries) <= REQUESTS_MAX, "all of them are sent"
 
 
 @pytest.fixture

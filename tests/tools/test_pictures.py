@@ -96,9 +96,12 @@ def test_the_flow_shows_every_service_connection_and_step() -> None:
     for service in SERVICES:
         assert shown.count(service) == 1 + sum(step.service == service for step in STEPS)
     arrows = picture_flow.arrows_of(CONNECTIONS, SERVICES)
-    assert len(arrows) == svg.count('class="head"')
+    beside = picture_flow.beside_of(arrows, "clearance")
+    assert [(each.source, each.target) for each in beside] == [("ingestion", "risk"), ("ingestion", "revenue")]
+    assert "calls risk, revenue" in shown
+    assert len(arrows) - len(beside) == svg.count('class="head"')
     words = " ".join(shown)
-    for arrow in arrows:
+    for arrow in (each for each in arrows if each not in beside):
         assert all(word in words for word in arrow.label.split())
     assert "The path of consignment 26DE0000000000000X" in shown
     numbers = [int(each) for each in shown if each.isdigit()]

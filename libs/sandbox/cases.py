@@ -232,6 +232,7 @@ NOT_COVERED: Final = {
     "PRESENTATION_OVERDUE": "presentation: only where it is an act of its own",
     "TRANSIT_OVERDUE": "movements to another office: the term is days",
     "TRANSIT_ENDED": "movements to another office that an officer ends without an arrival",
+    "EXITED": "exports: no case files one",
     "LICENCE_USED": "only for partner agencies",
     "LICENCE_RESTORED": "only for partner agencies",
     "LICENCE_USED_UP": "only for partner agencies",

@@ -214,7 +214,7 @@ async def test_each_service_may_call_what_the_map_draws_and_nothing_else(runner:
         if rpc in {served.full_name, f"{served.full_name}/{method.name}"}
         for source in each["from"]
     }
-    assert {caller for caller, _, _ in wanted} == set(endpoints) - {"ingestion"}
+    assert {caller for caller, _, _ in wanted} == set(endpoints)
     assert found == {each for each in wanted if each[1:] not in absent}
 
 

@@ -61,6 +61,7 @@ async def test_a_store_of_the_release_before_is_recorded_from_the_upgrade_on(
                 "0040",
                 "0042",
                 "0044",
+                "0045",
             ]
             await desk.consume(filings(["GREEN-1"], version=2))
         await desk.consume(filings(["GREEN-1"], version=3))
@@ -108,6 +109,7 @@ async def test_a_transaction_that_began_before_the_upgrade_is_recorded(
             "0040",
             "0042",
             "0044",
+            "0045",
         ]
         filed = filings(["GREEN-1"])
         await desk.consume(filed)

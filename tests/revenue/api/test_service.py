@@ -146,7 +146,7 @@ async def test_what_is_asked_wrongly_is_refused_with_a_reason(house: Running) ->
             "BATCH_EMPTY",
         ),
         (filer.AssessConsignments(good, timeout=SECONDS), "ROLE_NOT_ALLOWED"),
-        (revenue.QuoteConsignments(timeless, timeout=SECONDS), "ROLE_NOT_ALLOWED"),
+        (revenue.QuoteConsignments(timeless, timeout=SECONDS), "CONNECTION_NOT_ALLOWED"),
         (filer.QuoteConsignments(many, timeout=SECONDS), "BATCH_TOO_LARGE"),
         (filer.QuoteConsignments(early, timeout=SECONDS), "AS_OF_OUT_OF_BOUNDS"),
         (filer.QuoteConsignments(timeless, timeout=SECONDS), "AS_OF_MISSING"),

@@ -60,7 +60,7 @@ class Note(IntFlag):
     RETURN_TERM_ENDED = 1 << 28
     RETURN_NOT_CLAIMED = 1 << 29
     """A return is charged: its relief depends on more than the first MRN, such as an additional procedure."""
-    EXPORT = 1 << 31
-    """The goods are declared for export: no charges of an import are owed."""
     RETURN_NOT_COVERED = 1 << 30
     """A return is charged, and the loaded law has no relief of returned goods from the charge."""
+    EXPORT = 1 << 31
+    """The goods are declared for export: no charges of an import are owed."""

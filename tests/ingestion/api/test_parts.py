@@ -283,21 +283,21 @@ async def test_a_consignment_that_the_store_refuses_delays_no_other_one(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with ingestion(database_url, monkeypatch) as service:
-        first, second = await service.submit(named(), named(1))
-        join, joined = JoinParts._join, asyncio.Event()
+        first, _ = await service.submit(named(), named(1))
+        await service.settled()
+        join, joined = JoinParts.join, asyncio.Event()
 
         async def refusing(self: JoinParts, number: str, *more: Any) -> None:
             if number == first:
                 raise StoreConflict("refused")
             await join(self, number, *more)
-            if await self._store.has_joined(second):
-                joined.set()
+            joined.set()
 
-        monkeypatch.setattr(JoinParts, "_join", refusing)
+        monkeypatch.setattr(JoinParts, "join", refusing)
         for place in range(2):
             await service.file_parts("bank", part(f"B-{place}", PROVIDER, payment(), order=f"O-{place}"))
         await asyncio.wait_for(joined.wait(), SECONDS)
-        monkeypatch.setattr(JoinParts, "_join", join)
+        monkeypatch.setattr(JoinParts, "join", join)
         assert [(await service.newest(f"REF-{place}"))[0] for place in range(2)] == [2, 2]
 
 

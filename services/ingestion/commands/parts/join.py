@@ -144,12 +144,12 @@ class JoinParts:
     async def _join_until_stored(self, number: str, ids: Sequence[int], token: int) -> None:
         while True:
             try:
-                await self._join(number, ids, token)
+                await self.join(number, ids, token)
                 return
             except VersionStored:
                 continue
 
-    async def _join(self, number: str, ids: Sequence[int], token: int) -> None:
+    async def join(self, number: str, ids: Sequence[int], token: int) -> None:
         """Join a consignment with its parts, and remove the entries that say that it is due. Raises VersionStored or LeaseLost."""
         newest, filed_version = await self._amendments.newest(number)
         filing = (await self._amendments.filings(None, [(number, filed_version)])).get(number)

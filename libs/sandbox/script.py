@@ -238,8 +238,13 @@ class _Waiting:
 
     def compare(self, consignments: Sequence[ConsignmentStatus]) -> None:
         """End the wait if the condition holds."""
-        if consignments and not self.status.done() and self.condition(consignments[0]):
-            self.status.set_result(consignments[0])
+        if not consignments or self.status.done():
+            return
+        try:
+            if self.condition(consignments[0]):
+                self.status.set_result(consignments[0])
+        except Exception as error:  # one case that cannot be judged must not stop the others
+            self.status.set_exception(ScriptFailed(f"{type(error).__name__} in the condition of the case: {error}"))
 
     def fail(self, error: LuxorError) -> None:
         """End the wait with an error."""

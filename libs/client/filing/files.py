@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Final, TextIO, TypeVar
 
 import msgspec
@@ -112,6 +113,33 @@ def read_json_messages(file: BinaryIO, kind: type[M], reference: str) -> Iterato
             yield element_error.at(number, getattr(message, reference))
             continue
         yield message, number
+
+
+def read_messages(path: Path, kind: type[M], reference: str) -> tuple[list[tuple[M, int]], list[RowError]]:
+    """Read a file of JSON Lines, a message in each line; return the messages with their lines, and the errors of the other lines."""
+    messages: list[tuple[M, int]] = []
+    errors: list[RowError] = []
+    with path.open("rb") as file:
+        for each in read_json_messages(file, kind, reference):
+            if isinstance(each, RowError):
+                errors.append(each)
+            else:
+                messages.append(each)
+    return messages, errors
+
+
+def batches_of(messages: Iterable[M], items: Callable[[M], int], batch: int, items_max: int) -> Iterator[list[M]]:
+    """Yield messages in batches of at most `batch` messages with at most `items_max` items together, or one message with more."""
+    found: list[M] = []
+    count = 0
+    for each in messages:
+        if len(found) == batch or (found and count + items(each) > items_max):
+            yield found
+            found, count = [], 0
+        found.append(each)
+        count += items(each)
+    if found:
+        yield found
 
 
 def write_jsonl(file: BinaryIO, messages: Iterable[Consignment]) -> int:

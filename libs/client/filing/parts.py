@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from libs.client.client import Client
-from libs.client.filing.files import read_json_messages
+from libs.client.filing.files import batches_of, read_messages
 from libs.client.pages import pages
 from libs.client.plain import plain
 from libs.client.row_errors import RowError
@@ -21,17 +21,13 @@ PAGE: Final = 1_000
 
 def read_parts(path: Path) -> tuple[list[tuple[pb.FilingPart, int]], list[RowError]]:
     """Read a file of JSON Lines, a part in each line; return the parts with their lines, and the errors of the other lines."""
-    with path.open("rb") as file:
-        rows = list(read_json_messages(file, pb.FilingPart, "reference"))
-    return [each for each in rows if not isinstance(each, RowError)], [
-        each for each in rows if isinstance(each, RowError)
-    ]
+    return read_messages(path, pb.FilingPart, "reference")
 
 
 async def file_parts(client: Client, parts: Sequence[pb.FilingPart]) -> list[dict[str, Any]]:
     """File parts, 500 in a request, and return the result of each. Role: filer."""
     results = []
-    for batch in _batches(parts):
+    for batch in batches_of(parts, lambda each: len(each.consignment.items), BATCH, ITEMS_MAX):
         # A request of its own for each run: a reference that was refused before may be free now.
         request = pb.FilePartsRequest(request_id=str(uuid.uuid4()), parts=batch)
         answer = await client.ask("ingestion", PartServiceStub, "FileParts", request, pb.FilePartsResponse)
@@ -55,15 +51,3 @@ async def parts_of(client: Client, mrn: str = "") -> dict[str, Any]:
         result["parts"] += [plain(each) for each in page.parts]
         result["missing_roles"] = [pb.PartyRole.Name(each) for each in page.missing_roles]
     return result
-
-
-def _batches(parts: Sequence[pb.FilingPart]) -> list[list[pb.FilingPart]]:
-    batches: list[list[pb.FilingPart]] = [[]]
-    items = 0
-    for part in parts:
-        if len(batches[-1]) == BATCH or items + len(part.consignment.items) > ITEMS_MAX:
-            batches.append([])
-            items = 0
-        batches[-1].append(part)
-        items += len(part.consignment.items)
-    return [each for each in batches if each]

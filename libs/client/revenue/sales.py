@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from libs.client.client import Client
-from libs.client.filing.files import read_json_messages
+from libs.client.filing.files import batches_of, read_messages
 from libs.client.pages import pages
 from libs.client.plain import plain
 from libs.client.row_errors import RowError
@@ -26,17 +26,13 @@ EXPIRED: Final = "SALE_EXPIRED"
 
 def read_sales(path: Path) -> tuple[list[tuple[pb.Sale, int]], list[RowError]]:
     """Read a file of JSON Lines, a sale in each line; return the sales with their lines, and the errors of the other lines."""
-    with path.open("rb") as file:
-        rows = list(read_json_messages(file, pb.Sale, "order_number"))
-    return [each for each in rows if not isinstance(each, RowError)], [
-        each for each in rows if isinstance(each, RowError)
-    ]
+    return read_messages(path, pb.Sale, "order_number")
 
 
 async def file_sales(client: Client, sales: Sequence[pb.Sale]) -> list[dict[str, Any]]:
     """File sales, 500 in a request, and return the result of each. Role: filer."""
     results = []
-    for batch in _batches(sales):
+    for batch in batches_of(sales, lambda each: len(each.items), BATCH, ITEMS_MAX):
         # A request of its own for each run: an order number that was refused before may be free now.
         request = pb.FileSalesRequest(request_id=str(uuid.uuid4()), sales=batch)
         answer = await client.ask("revenue", SaleServiceStub, "FileSales", request, pb.FileSalesResponse)
@@ -66,15 +62,3 @@ async def sales_of(
     )
     answers = pages(client, "revenue", SaleServiceStub, "ListSales", request, pb.ListSalesResponse)
     return [plain(each) async for page in answers for each in page.sales]
-
-
-def _batches(sales: Sequence[pb.Sale]) -> list[list[pb.Sale]]:
-    batches: list[list[pb.Sale]] = [[]]
-    items = 0
-    for sale in sales:
-        if len(batches[-1]) == BATCH or items + len(sale.items) > ITEMS_MAX:
-            batches.append([])
-            items = 0
-        batches[-1].append(sale)
-        items += len(sale.items)
-    return [each for each in batches if each]

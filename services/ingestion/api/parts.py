@@ -25,10 +25,10 @@ from luxor.errors.v1.errors_pb2 import SEVERITY_ERROR, ItemError
 from luxor.ingestion.v1 import parts_pb2 as pb
 from luxor.ingestion.v1.parts_pb2_grpc import PartServiceServicer
 from services.ingestion.api import messages
-from services.ingestion.commands.admission import FilerAdmission
+from services.ingestion.commands.admission import FilerAdmission, NotAdmitted
 from services.ingestion.commands.parts.file import FileParts, PartContent, receipt_of
 from services.ingestion.commands.parts.linking import CurrentParties, LinkConsignments, Linking
-from services.ingestion.filing.findings import ElementError
+from services.ingestion.filing.findings import ERRORS_MAX, ElementError
 from services.ingestion.filing.validation import ENVELOPE, check_stated
 from services.ingestion.metrics import parts as parts_counted
 from services.ingestion.parts.joining import elements_beyond
@@ -45,7 +45,6 @@ PAGE_BYTES_MAX: Final = 2_000_000
 """Bytes of a page from which on it ends."""
 PARTS_AT_ONCE: Final = 50
 """Parts that are read at once: each has up to 20 consignments with as many as 50 differing values."""
-ERRORS_MAX: Final = 50
 ROLES: Final = {
     "FileParts": {Role.FILER},
     "LinkConsignments": {Role.FILER},
@@ -104,20 +103,19 @@ class PartService(PartServiceServicer):
         errors: dict[int, list[ItemError]] = {}
         unknown = _unknown_fields(len(request.parts))
         accepted: dict[int, PartContent] = {}
+        denials: dict[int, list[ItemError]] = {}
         for place, part in enumerate(request.parts):
             path = f"parts[{place}]"
             found = [_of_part(each, path) for each in checked.errors.get(place, ())]
-            own = _part_errors(part, path, filer, roles, self._data_sets)
-            if refusal is not None:
-                facts: dict[str, object] = {"cause": refusal.cause} if refusal.cause else {}
-                own.insert(0, item_error(refusal.reason, path, filer, SEVERITY_ERROR, **facts))
+            own = _part_errors(part, path, self._data_sets)
+            denials[place] = _denials(part, path, filer, roles, refusal)
             if own or found or place in unknown:
                 errors[place] = [*own, *found, *unknown.get(place, ())][:ERRORS_MAX]
             if not own and not checked.refused[place]:
                 content = contents[place].SerializeToString(deterministic=True)
                 role, for_filer = part.role, part.consignment_filer
                 accepted[place] = PartContent(part.reference.strip(), role, _key(part), for_filer, content, content_digests[place])  # fmt: skip
-        return await self._file.run(request, filer, accepted, errors, _count)
+        return await self._file.run(request, filer, accepted, errors, denials, _count)
 
     async def LinkConsignments(
         self, request: pb.LinkConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -201,16 +199,27 @@ def _unknown_fields(parts: int) -> dict[int, list[ItemError]]:
     return found
 
 
-def _part_errors(part: pb.FilingPart, path: str, filer: str, roles: set[int], data_sets: DataSets) -> list[ItemError]:
-    """Return the errors of what names a part, and of elements that its role may not state; `roles` are those of the filer."""
+def _denials(
+    part: pb.FilingPart, path: str, filer: str, roles: set[int], refusal: NotAdmitted | None
+) -> list[ItemError]:
+    """Return why a filer may not file a part now, which refuses no part that it filed before; `roles` are those of the filer."""
+    denials = []
+    if refusal is not None:
+        facts: dict[str, object] = {"cause": refusal.cause} if refusal.cause else {}
+        denials.append(item_error(refusal.reason, path, filer, SEVERITY_ERROR, **facts))
+    if part.role and part.WhichOneof("link") != "linking_key" and part.role not in roles:
+        role = pb.PartyRole.Name(part.role)
+        denials.append(item_error("PARTY_ROLE_NOT_REGISTERED", f"{path}.role", role, filer=filer))
+    return denials
+
+
+def _part_errors(part: pb.FilingPart, path: str, data_sets: DataSets) -> list[ItemError]:
+    """Return the errors of what names a part, and of elements that its role may not state."""
     errors = []
     if not part.reference.strip():
         errors.append(item_error("ELEMENT_MISSING", f"{path}.reference"))
     if part.role == pb.PARTY_ROLE_UNSPECIFIED:
         errors.append(item_error("ELEMENT_MISSING", f"{path}.role"))
-    elif part.WhichOneof("link") != "linking_key" and part.role not in roles:
-        role = pb.PartyRole.Name(part.role)
-        errors.append(item_error("PARTY_ROLE_NOT_REGISTERED", f"{path}.role", role, filer=filer))
     if part.consignment_filer and not is_id(part.consignment_filer):
         errors.append(item_error("FILER_MALFORMED", f"{path}.consignment_filer", part.consignment_filer))
     errors += _link_errors(part, path)

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import msgspec
 import numpy as np
 
-from services.risk.codes.code_weights import FEATURES, CodeWeights
+from services.risk.codes.code_weights import FEATURE_CODES_MAX, FEATURES, CodeWeights
 from services.risk.files.digest_file import DigestFileRefused, Form
 
 BYTES_MAX: Final = 6_000_000
@@ -126,6 +126,8 @@ def _weights_of(content: CodeModelContent) -> CodeWeights:
         raise ValueError(f"content.idf is not {FEATURES} numbers above 0")
     if len(offsets) != FEATURES + 1 or offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != len(weights):
         raise ValueError("content.offsets do not divide content.weights among the features")
+    if np.diff(offsets).max() > FEATURE_CODES_MAX:
+        raise ValueError(f"content.offsets give a feature the weights of more than {FEATURE_CODES_MAX} codes")
     if len(places) != len(weights) or not np.isfinite(weights).all():
         raise ValueError("content.weights are not finite numbers, one for each of content.places")
     if len(places) and not 0 <= places.min() <= places.max() < len(codes):

@@ -11,6 +11,9 @@ import numpy.typing as npt
 from services.risk.codes.ngrams import BITS, Features
 
 FEATURES: Final = 1 << BITS
+FEATURE_CODES_MAX: Final = 12
+"""Codes that a feature has weights of, the largest: on parcel texts 57 % of the weights of a description, and as accurate. With 8 it is 41 %, and the
+right code is among five in one percentage point less."""
 
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]

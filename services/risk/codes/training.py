@@ -18,7 +18,16 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve  # type: ignore[import-untyped]
 from scipy.sparse import csr_matrix  # type: ignore[import-untyped]  # a part of LightGBM's own needs
 
-from services.risk.codes.code_weights import FEATURES, CodeWeights, Floats, Numbers, idf_of, lengths_of, owners_of
+from services.risk.codes.code_weights import (
+    FEATURE_CODES_MAX,
+    FEATURES,
+    CodeWeights,
+    Floats,
+    Numbers,
+    idf_of,
+    lengths_of,
+    owners_of,
+)
 from services.risk.codes.ngrams import features_of
 
 RIDGE: Final = 0.3
@@ -29,10 +38,6 @@ EXACT_TEXTS_MAX: Final = 8_000
 """Texts up to which the regressions are solved exactly, by a matrix of their products: 256 MB."""
 WEIGHTS_MAX: Final = 300_000
 """Weights that stay, the largest of all codes together. On parcel texts, 300,000 are as accurate as all."""
-
-FEATURE_CODES_MAX: Final = 12
-"""Codes that a feature has weights of, the largest: on parcel texts 57 % of the weights of a description, and as accurate. With 8 it is 41 %, and the
-right code is among five in one percentage point less."""
 
 
 @dataclass(frozen=True)

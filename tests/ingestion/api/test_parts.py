@@ -356,6 +356,27 @@ async def test_a_suspended_party_files_no_parts_and_its_earlier_ones_are_not_joi
         assert (version, row.payment.reference) == (4, "PAY-1")
 
 
+async def test_a_part_that_was_filed_has_its_receipt_again_whatever_would_refuse_it_now(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filed = part("B-0", PROVIDER, payment(), order="O-0")
+    async with ingestion(database_url, monkeypatch) as service:
+        (first,) = await service.file_parts("bank", filed)
+        other, changed = part("B-1", PROVIDER, payment(), order="O-0"), part("B-0", PROVIDER, payment(7), order="O-0")
+        for version, denied, values in (
+            (1, "FILER_SUSPENDED", {"suspension_reason": "Under investigation."}),
+            (2, "PARTY_ROLE_NOT_REGISTERED", {}),
+        ):
+            roles = [PLATFORM] if denied == "PARTY_ROLE_NOT_REGISTERED" else [PROVIDER]
+            await service.register("bank", *roles, version=version, **values)
+            again, new, replaced = await service.file_parts("bank", filed, other, changed)
+            assert again == first
+            assert not new.HasField("receipt")
+            assert new.errors[0].reason == denied
+            assert not replaced.HasField("receipt")
+            assert (replaced.errors[0].reason, replaced.errors[-1].reason) == (denied, "PART_REFERENCE_REUSED")
+
+
 async def test_a_representative_of_the_platform_files_its_parts(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from services.risk.codes.code_model_file import BYTES_MAX, CodeModelRefused, read_code_model, write_code_model
-from services.risk.codes.code_weights import FEATURES
+from services.risk.codes.code_weights import FEATURE_CODES_MAX, FEATURES
 from services.risk.codes.ngrams import features_of
 from services.risk.codes.training import TrainingTexts, train
 
@@ -43,6 +43,16 @@ def array(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[di
     def apply(content: dict[str, Any]) -> None:
         values = np.frombuffer(base64.b64decode(content[name]), types[name])
         content[name] = base64.b64encode(change(values.copy()).astype(types[name]).tobytes()).decode()
+
+    return apply
+
+
+def weights_of_one(count: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what gives the first weights to one feature, and all others to the features behind it as they stand."""
+
+    def apply(offsets: np.ndarray) -> np.ndarray:
+        assert offsets[-1] > count
+        return np.where(offsets < count, 0, offsets)
 
     return apply
 
@@ -104,6 +114,7 @@ def test_a_model_that_was_written_is_read_back_and_scores_alike() -> None:
         (file_with(array("offsets", with_value(0, 1))), "content.offsets"),
         (file_with(array("offsets", with_value(FEATURES // 2, 10**9))), "content.offsets"),
         (file_with(array("offsets", with_value(-1, 10**9))), "content.offsets"),
+        (file_with(array("offsets", weights_of_one(FEATURE_CODES_MAX + 1))), "more than 12 codes"),
         (file_with(array("places", lambda values: values[:-1])), "content.weights"),
         (file_with(array("places", with_value(0, -1))), "content.places"),
         (file_with(array("places", with_value(0, 2))), "content.places"),

@@ -13,6 +13,7 @@ from libs.server.requests import once
 from libs.store.database import Transaction
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.ingestion.v1 import parts_pb2 as pb
+from services.ingestion.filing.findings import ERRORS_MAX
 from services.ingestion.store.filings import MICROS_A_DAY
 from services.ingestion.store.parts import (
     PARTS_A_DAY_MAX,
@@ -57,9 +58,11 @@ class FileParts:
         filer: str,
         parts: Mapping[int, PartContent],
         errors: Mapping[int, Sequence[ItemError]],
+        denials: Mapping[int, Sequence[ItemError]],
         committed: Callable[[int, int, int], None],
     ) -> pb.FilePartsResponse:
-        """File parts by their places in the request; `errors` are those of the others, and warnings.
+        """File parts by their places in the request; `errors` are those of the others, and warnings. Parts with
+        `denials` are not filed, but have their receipt again where they were filed before.
 
         After the commit of a new answer `committed` is called with the number of parts that are new, were stored before, and are refused.
         Raises Refusal.
@@ -79,6 +82,8 @@ class FileParts:
                     refused[place] = item_error("PART_REFERENCE_REUSED", f"{path}.reference", part.reference)
                 elif before is not None:
                     receipts[place] = receipt_of(part.reference, before.filed_at)
+                elif denials.get(place):
+                    continue
                 elif filed + len(added) >= PARTS_A_DAY_MAX:
                     refused[place] = item_error("PARTS_TOO_MANY", path, count_max=PARTS_A_DAY_MAX)
                 elif counts.get(part.key, 0) >= PARTS_OF_LINK_MAX:
@@ -94,7 +99,8 @@ class FileParts:
             tx.after_commit(lambda: committed(new, len(receipts) - new, refusals))
             results = []
             for place in range(len(request.parts)):
-                some = [*([refused[place]] if place in refused else []), *errors.get(place, ())]
+                denied = () if place in receipts else denials.get(place, ())
+                some = [*denied, *([refused[place]] if place in refused else []), *errors.get(place, ())][:ERRORS_MAX]
                 results.append(pb.PartResult(receipt=receipts.get(place), errors=some))
             return pb.FilePartsResponse(results=results)
 

@@ -49,10 +49,10 @@ async def export(house: House, *references: str, master: str = MASTER, day: int 
     """File exports and have them decided; return their MRNs."""
     usual = house.desk.neighbours.revenue
     house.desk.neighbours.revenue = nothing_owed
-    told = filings(references, master=master, change=exporting, day=day)
-    await house.desk.consume(told)
+    filed = filings(references, master=master, change=exporting, day=day)
+    await house.desk.consume(filed)
     house.desk.neighbours.revenue = usual
-    return mrns(told)
+    return mrns(filed)
 
 
 async def left(

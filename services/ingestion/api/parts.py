@@ -73,7 +73,7 @@ class PartService(PartServiceServicer):
     def __init__(
         self, store: Store, parts: PartStore, parties: CurrentParties, admission: FilerAdmission, linking: Linking
     ) -> None:
-        """Serve from a store; `admission` admits filers, and `linking` is told what is due."""
+        """Serve from a store; `admission` admits filers, and `linking` receives what is due."""
         self._store = store
         self._parts = parts
         self._parties = parties

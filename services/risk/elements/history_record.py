@@ -25,7 +25,7 @@ def record_of(
 ) -> Record:
     """The compact record of a batch of consignments that are being assessed at `time` (microseconds since 1970).
 
-    `counted` tells which were never assessed before (see Record), `value_awaited` which counted before without a value;
+    `counted` says which were never assessed before (see Record), `value_awaited` which counted before without a value;
     `thresholds` is, per country of destination, the value in euro cents under which consignments are favoured, and which splitting is
     to keep under. Positions in the log are not known yet (-1); `Record.at` sets them.
     """

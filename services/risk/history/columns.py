@@ -85,9 +85,9 @@ class HistoryColumns:
         """Return the columns with nothing of some consignments, shape (n,), and of their items: history counts imports alone."""
         if not rows.any():
             return self
-        kept, of_items = ~rows, ~rows[owners]
+        imports, of_items = ~rows, ~rows[owners]
         return HistoryColumns(
-            {name: Ints.of(each.values, each.valid & kept) for name, each in self.consignments.items()},
+            {name: Ints.of(each.values, each.valid & imports) for name, each in self.consignments.items()},
             {name: Ints.of(each.values, each.valid & of_items) for name, each in self.items.items()},
         )
 

@@ -108,10 +108,10 @@ async def test_a_carrier_confirms_the_exit_of_its_own_exports_alone(house: House
 
 
 async def test_an_export_is_invalidated_when_its_exit_was_not_confirmed_in_time(house: House) -> None:
-    first, held, gone = await export(house, "GREEN-1", "RED-1", "GREEN-2")
+    first, held, departed = await export(house, "GREEN-1", "RED-1", "GREEN-2")
     (imported,) = await house.filed(["GREEN-3"])
     await arrive(house)
-    await left(house, gone, document="OTHER")
+    await left(house, departed, document="OTHER")
     released = (await house.desk.states([first])).ints("released_at")[0]
     assert released is not None
     due = (released // MICROS_PER_DAY + 150 + 1) * MICROS_PER_DAY
@@ -121,7 +121,7 @@ async def test_an_export_is_invalidated_when_its_exit_was_not_confirmed_in_time(
     # A day is passed once a week.
     assert await job.step(at=due + 6 * MICROS_PER_DAY - 2) == 0
     assert await job.step(at=due + 7 * MICROS_PER_DAY - 1) == 1
-    assert await states(house, first, held, gone, imported) == ["INVALIDATED", "HELD", "EXITED", "RELEASED"]
+    assert await states(house, first, held, departed, imported) == ["INVALIDATED", "HELD", "EXITED", "RELEASED"]
     table = await house.desk.states([first])
     assert table.ints("change").tolist() == [Change.EXIT_OVERDUE]
     assert texts(table, "reasons") == [["EXIT_NOT_CONFIRMED"]]
@@ -162,8 +162,8 @@ async def test_notices_of_exports_do_not_speak_of_charges(house: House) -> None:
 
 async def test_an_amended_export_stays_one(house: House) -> None:
     (number,) = await export(house, "GREEN-1")
-    told = filings(["GREEN-1"], change=exporting, version=2)
-    assert mrns(told) == [number]
-    await house.desk.consume(told)
+    filed = filings(["GREEN-1"], change=exporting, version=2)
+    assert mrns(filed) == [number]
+    await house.desk.consume(filed)
     await arrive(house)
     assert await left(house) == (1, 0)

@@ -190,8 +190,8 @@ async def test_a_line_has_five_codes_with_probabilities_and_its_declared_code_is
     assert answers[0].declared_probability == answers[0].suggestions[0].probability
     assert answers[1].declared_probability == pytest.approx(float(expected.declared[1]), abs=1e-6)
     assert answers[1].declared_probability > answers[0].declared_probability
-    told = [(answer.HasField("declared_probability"), answer.warning, answer.path) for answer in answers]
-    assert told == [
+    found = [(answer.HasField("declared_probability"), answer.warning, answer.path) for answer in answers]
+    assert found == [
         (True, "", ""), (True, "", ""), (True, "CODE_UNLIKELY", "declared_code"),
         (False, "CODE_NOT_IN_MODEL", "declared_code"), (False, "", ""), (False, "", ""),
     ]  # fmt: skip

@@ -133,7 +133,7 @@ class BucketPool:
         tokens: npt.NDArray[Any],
     ) -> None:
         """Count events, one each; rows may repeat. One that is not `counted` adds its value alone, and counts among those under the
-        threshold where it is `low`. A token tells who is counted as distinct; 0 is nobody.
+        threshold where it is `low`. A token says who is counted as distinct; 0 is nobody.
         """
         if len(rows) == 0:
             return

@@ -26,6 +26,8 @@ def answer(submitted: Submitted, response_class: type[R]) -> R:
 
 def _fill(submitted: Submitted, response: Response) -> None:
     checked, filing, taken = submitted.checked, submitted.filing, submitted.taken
+    accepted_at = [] if taken is None else taken.accepted_at.tolist()
+    scores = submitted.scores()
     for row in range(checked.table.rows):
         result = response.results.add()
         errors = checked.errors.get(row, ())
@@ -51,8 +53,9 @@ def _fill(submitted: Submitted, response: Response) -> None:
                 result.errors.append(item_error("REFERENCE_REUSED", path, reference, mrn=taken.mrns[place]))
             else:
                 result.status = pb.SUBMISSION_STATUS_ACCEPTED
-                set_receipt(result.receipt, taken.mrns[place], reference, int(taken.accepted_at[place]))
-                set_quality(result.receipt, submitted.quality(row))
+                set_receipt(result.receipt, taken.mrns[place], reference, accepted_at[place])
+                if (own := scores[place]) is not None:
+                    result.receipt.quality.CopyFrom(_quality(*own))
         else:
             result.status = pb.SUBMISSION_STATUS_REFUSED
         described = errors[: ERRORS_MAX - len(result.errors)]

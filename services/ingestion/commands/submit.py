@@ -73,14 +73,16 @@ class Submitted:
         reused = 0 if self.taken is None else sum(map(self.is_reused, self.places))
         return int(self.checked.refused.sum()) + reused + amended
 
-    def quality(self, row: int) -> Array | None:
-        """Return the quality of an accepted new filing, shape (1,), of its first version; None if that was not scored."""
-        assert self.taken is not None
-        place = self.places[row]
-        if not self.taken.fresh[place]:
-            return self.prior_quality.get(self.taken.mrns[place])
-        assert self.filing is not None
-        return None if self.filing.quality is None else self.filing.quality[place : place + 1]
+    def scores(self) -> list[list[int] | None]:
+        """Return the scores of the new filings by their places, each of its first version; None if that was not scored."""
+        if self.filing is None or self.taken is None:
+            return []
+        own = self.filing.quality
+        scores = [None] * len(self.taken.mrns) if own is None else own["scores"].tolist()
+        for place in np.flatnonzero(~self.taken.fresh).tolist():
+            prior = self.prior_quality.get(self.taken.mrns[place])
+            scores[place] = None if prior is None else prior["scores"][0].tolist()
+        return scores
 
     @property
     def late(self) -> int:

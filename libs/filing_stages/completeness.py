@@ -135,8 +135,6 @@ def meets(filings: Table, rule: Rule) -> BoolArray:
         schemes = filings.child("fiscal_references").ints("scheme").filled(0)
         referred[filings.ragged("fiscal_references").owners()[among(schemes, numbers)]] = True
         found &= referred
-    if rule.split:
-        found &= filings.bools("split").values
     if rule.tax_at_sale:
         taxed = filings.bools("prices_include_tax").values.copy()
         charged = filings.child(_ITEMS).ints("tax_charged_minor").filled(0) > 0

@@ -80,7 +80,6 @@ class Rule(_Strict, frozen=True, kw_only=True):
     consignee: tuple[Literal["NATURAL", "LEGAL", "ASSOCIATION"], ...] = ()
     scheme: tuple[str, ...] = ()
     """A reference to one of these schemes is filed."""
-    split: bool = False
     tax_at_sale: bool = False
     """Prices include tax, or tax was charged on an item."""
 

@@ -236,7 +236,6 @@ def test_the_identifier_of_a_firm_in_the_union_belongs_to_the_stages_before_arri
 @pytest.mark.parametrize(
     ("element", "change"),
     [
-        ("previous_part_mrn", lambda row: setattr(row, "split", True)),
         ("returned_document_number|returned_mrn", lambda row: setattr(row, "nature", pb.NATURE_RETURN)),
         ("receptacles", lambda row: clear(put(row, "transport.service", pb.TRANSPORT_SERVICE_POST), "receptacles")),
         ("items.tax_charged_minor", lambda row: setattr(row, "prices_include_tax", True)),

@@ -22,7 +22,7 @@ LIMIT = 15_000
 """Minor units: what the consignments may make together."""
 AREA_OF = {"order": "QA", "person_year": "QB", "person_day": "QC", "recipient_day": "QD", "importer_craft": "QE"}
 ALONE = "QF"
-"""Limits of this one count each consignment alone."""
+"""Limits of this one count each consignment alone, and the shares of one that was split together."""
 
 BOOK = """\
 format: 1
@@ -96,6 +96,10 @@ class Parcel:
     schemes: Sequence[tuple[int, str]] = field(default_factory=tuple)
     accepted: int = DAY
     currency: str = "EUR"
+    house: str = ""
+    split: bool = False
+    previous: str = ""
+    """MRN of the share before."""
 
     @property
     def mrn(self) -> str:
@@ -112,6 +116,9 @@ def table_of(parcels: Sequence[Parcel]) -> Table:
             message.buyer.identifier = each.person
             message.buyer.identifier_type = consignment_pb2.IDENTIFIER_TYPE_PERSONAL_CUSTOMS_CODE
             message.importer.identifier = each.person
+        message.house_document.number, message.previous_part_mrn = each.house, each.previous
+        if each.split:
+            message.split = True
         message.consignee.name = each.name
         message.consignee.address.city = "Anywhere" if each.name else ""
         message.order.number, message.order.platform = each.order, "shop" if each.order else ""
@@ -155,6 +162,9 @@ def stream(seed: int, count: int) -> list[Parcel]:
                 craft=draw.choice(("LX 1", "LX 2")),
                 day=DAY + draw.choice((0, 0, 1)),
                 name=draw.choice(("", "Ann Example")),
+                house=draw.choice(("H-1", "H 1", "H2", "")),
+                split=draw.random() < 0.5,
+                previous=draw.choice(("", "", "26DE07329000001XR8")),
             )
         )
     return found
@@ -171,5 +181,6 @@ def who(test: str, parcel: Parcel) -> tuple[object, ...] | None:
         "person_day": (person, parcel.day),
         "recipient_day": (person, parcel.carrier, parcel.day),
         "importer_craft": (person, parcel.craft, parcel.day),
+        "consignment": (bool(parcel.split or parcel.previous), parcel.house.replace("-", "").replace(" ", ""), person),
     }[test]
     return parts if all(parts) else None

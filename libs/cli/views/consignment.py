@@ -111,6 +111,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
         f"as {safe(filing['local_reference'])}" if filing.get("local_reference") else "",
     )
     row("travels under", safe(_document(filing, "house_document")), _under(each))
+    row("split", *_split(filing))
     nature = short(filing.get("nature", ""), "NATURE_")
     mass = filing.get("gross_mass_mg")
     exported = filing.get("direction") == "DIRECTION_EXPORT"
@@ -314,6 +315,14 @@ def _under(each: dict[str, Any]) -> str:
     place = movement.get("place", "")
     text = f"in {safe(master)}" if master else ""
     return " ".join(filter(None, [text, f"on {safe(flight)}" if flight else "", f"at {safe(place)}" if place else ""]))
+
+
+def _split(filing: dict[str, Any]) -> tuple[str, ...]:
+    """Return whether the goods are a share of a split shipment, and which share was filed before."""
+    if not filing.get("split"):
+        return ()
+    before = filing.get("previous_part_mrn", "")
+    return "a share of its house document", f"after {safe(before)}" if before else ""
 
 
 def _goods(each: dict[str, Any]) -> RenderableType:

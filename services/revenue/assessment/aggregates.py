@@ -1,7 +1,8 @@
 """Aggregates over several consignments: which consignments are counted together, and what others count for each.
 
-A limit whose test is in `rulebook.SUMS` counts several consignments together: the parcels of one order, of one person in a year
-or on a day, of one recipient from one carrier on a day, of one importer on one craft. Each consignment has a share of each such
+A limit whose test is in `rulebook.AGGREGATE_TESTS` counts several consignments together: the parcels of one order, of one person in a year
+or on a day, of one recipient from one carrier on a day, of one importer on one craft. A limit of the consignment counts the shares of one
+that was split, which have one house document and one recipient. Each consignment has a share of each such
 aggregate. The persons are stored only as a keyed hash.
 """
 
@@ -21,9 +22,9 @@ from luxor.consignment.v1 import consignment_pb2 as filing
 from services.revenue.law.assess.eligibility.limits import LARGEST_SUM, LimitAggregates, Measures
 from services.revenue.law.batch.arithmetic import Flags, Int64
 from services.revenue.law.program.program import Program
-from services.revenue.law.source.rulebook import AGGREGATE_TESTS, Test
+from services.revenue.law.source.rulebook import AGGREGATE_TESTS, GROUP_TESTS, Test
 
-BUNDLED: Final[frozenset[Test]] = frozenset({"order", "person_day", "recipient_day", "importer_craft"})
+BUNDLED: Final[frozenset[Test]] = frozenset({"order", "person_day", "recipient_day", "importer_craft", "consignment"})
 """Tests for which the whole aggregate counts for each of its consignments, so that a later one changes what an earlier one owes.
 By the other test, `person_year`, earlier consignments are served first, and a later one does not change them."""
 KEY_BYTES: Final = 16
@@ -190,7 +191,7 @@ def batch_aggregates(shares: RequestedShares, rows: int) -> Aggregates:
 def requested_shares(program: Program, table: Table, measures: Measures, secret: bytes) -> RequestedShares:
     """Return the shares of aggregates that a batch requests; `secret` is the deployment's, 16 to 64 bytes."""
     order = np.lexsort((measures.limit, measures.row))
-    row, tests = measures.row[order], [AGGREGATE_TESTS[test] for test in measures.test[order].tolist()]
+    row, tests = measures.row[order], [GROUP_TESTS[test] for test in measures.test[order].tolist()]
     names = [measures.limit_name(program, at) for at in order.tolist()]
     books = [program.books[place].rulebook.jurisdiction for place in measures.jurisdiction[order].tolist()]
     limits = [limit_id(book, name) for book, name in zip(books, names, strict=True)]
@@ -231,6 +232,7 @@ class _Names:
             f"#{given}" if given else person for given, person in zip(importer, self._person, strict=True)
         ]
         craft, master = parts.compact("transport_conveyance_reference"), parts.compact("master_document_number")
+        self._house = parts.compact("house_document_number")
         self._craft = [given or f"master {document}" if given or document else ""
                        for given, document in zip(craft, master, strict=True)]  # fmt: skip
 
@@ -257,6 +259,8 @@ class _Names:
             parts = (self._person[at], self._day[at])
         elif test == "recipient_day":
             parts = (self._person[at], self._carrier[at], self._day[at])
+        elif test == "consignment":
+            parts = (self._house[at], self._person[at])
         else:
             parts = (self._importer[at], self._craft[at], self._day[at])
         return _BETWEEN.join(parts) if all(parts) else ""

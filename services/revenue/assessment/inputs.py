@@ -29,6 +29,7 @@ ROW_COLUMNS: Final = (
     "insurance_minor", "insurance_currency", "clearance_fee_minor", "clearance_fee_currency", "prices_include_tax",
     "gross_mass_mg", "transport_mode", "transport_service", "nature", "declarant_identifier", "carrier_identifier",
     "order_platform", "additional_procedures", "returned_mrn", "declarant_role", "direction",
+    "split", "previous_part_mrn",
 )  # fmt: skip
 """Columns of consignments that the law reads, or that accounts are named by."""
 CHILD_COLUMNS: Final = {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from libs.columns import Ints, Strings, Table
+from libs.columns import Bools, Ints, Strings, Table
 from libs.store.database import Database
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.clearance.v1 import clearance_pb2
@@ -115,11 +115,10 @@ def expected(parcels: Sequence[Parcel]) -> dict[str, int]:
 
 
 def _owes(parcel: Parcel, others: Sequence[Parcel]) -> int:
-    test = TEST_OF.get(parcel.area)
-    mine = None if test is None else who(test, parcel)
-    total = sum(
-        other.price for other in others if test and mine and other.area == parcel.area and who(test, other) == mine
-    )
+    # A consignment is tested alone, or with the other shares if it was split.
+    test = TEST_OF.get(parcel.area, "consignment")
+    mine = who(test, parcel)
+    total = sum(other.price for other in others if mine and other.area == parcel.area and who(test, other) == mine)
     return parcel.price // 10 if parcel.price + total > LIMIT else 0
 
 
@@ -240,6 +239,72 @@ async def test_who_comes_first_in_a_year_is_served_first_and_stays_so(
     assert await duties(stores[1], [next_year, replace(parcels[0], number=8, person="P2")]) == [0, 0]
     await again(revenue)
     assert await news(revenue) == []
+
+
+SHARE = Parcel(1, ALONE, 9_000, "P1", house="HAWB-1", split=True)
+
+
+async def test_shares_of_a_split_shipment_owe_what_the_whole_consignment_owes(
+    stores: list[Assessments], revenue: Database
+) -> None:
+    later = replace(SHARE, number=2, split=False, previous=SHARE.mrn, price=6_001, carrier="carrier-2", day=DAY + 9)
+    assert await duties(stores[0], [SHARE]) == [0]
+    answer = await assess(stores[1], [later])
+    assert answer.ints("duty").tolist() == [600]
+    assert answer.ragged("notes").values.tolist().count("SUMMED") == 1
+    await again(revenue)
+    assert await news(revenue) == [(SHARE.mrn, 1, "BUNDLED", 900, 1)]
+    # A repetition adds nothing; an amendment takes the place of its version, up to the limit itself.
+    assert await duties(stores[0], [later, SHARE]) == [600, 0]
+    assert await duties(stores[0], [replace(later, version=2, price=6_000)]) == [0]
+    await again(revenue)
+    assert await last(revenue, [SHARE]) == [0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SHARE, number=2, split=False),
+        replace(SHARE, number=2, house="HAWB-2"),
+        replace(SHARE, number=2, person="P2"),
+        replace(SHARE, number=2, area=AREA_OF["order"], order="O1"),
+    ],
+)
+async def test_what_is_no_share_of_the_same_consignment_counts_by_itself(
+    other: Parcel, stores: list[Assessments], revenue: Database
+) -> None:
+    assert await duties(stores[0], [SHARE, other]) == [0, 0]
+    await again(revenue)
+    assert await news(revenue) == []
+
+
+@pytest.mark.parametrize("share", [replace(SHARE, house=""), replace(SHARE, person="")])
+async def test_a_share_without_document_or_recipient_counts_alone_and_says_so(
+    share: Parcel, stores: list[Assessments], revenue: Database
+) -> None:
+    answer = await assess(stores[0], [share, replace(share, number=2)])
+    assert answer.ints("duty").tolist() == [0, 0]
+    assert answer.ragged("notes").values.tolist().count("PERSON_NOT_DECLARED") == 2
+    assert await shares(revenue) == []
+
+
+async def test_a_share_that_never_arrives_no_longer_counts_for_the_others(
+    stores: list[Assessments], revenue: Database
+) -> None:
+    lost = replace(SHARE, number=2)
+    await duties(stores[0], [SHARE, lost])
+    await again(revenue)
+    assert await last(revenue, [SHARE, lost]) == [900, 900]
+    expired = states((lost, clearance_pb2.STATE_EXPIRED, False))
+    areas = aggregate_areas(PROGRAM)
+    assert ALONE not in areas
+    # A state of a consignment that is no share is not looked at where the law has no aggregate.
+    for known in (expired, expired.with_columns({"split": Bools.of([True])})):
+        async with revenue.transaction() as tx:
+            await apply_states(tx, known, areas)
+        await again(revenue)
+        owed = 0 if known is not expired else 900
+        assert await last(revenue, [SHARE]) == [owed]
 
 
 async def test_an_amendment_takes_the_place_of_the_version_before(stores: list[Assessments], revenue: Database) -> None:

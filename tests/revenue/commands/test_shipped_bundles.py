@@ -72,6 +72,18 @@ async def test_parcels_for_one_recipient_from_one_carrier_on_a_day_are_one_in_ko
     assert await owed(revenue, [pair[0], other_day, pair[1]]) == [second, 0, second]
 
 
+async def test_shares_of_a_split_consignment_are_over_the_limit_of_the_union_together(revenue: Database) -> None:
+    first = Parcel(1, "DE", 9_000, "P1", house="HAWB-7", split=True)
+    later = Parcel(2, "DE", 9_000, "P1", house="HAWB-7", split=True, previous=first.mrn, carrier="carrier-2")
+    alone = Parcel(3, "DE", 9_000, "P1", house="HAWB-8")
+    notes = await assess(revenue, [first, alone, later])
+    assert [("WITHIN_LIMIT" in each, "SUMMED" in each) for each in notes] == [(True, False), (True, False), (False, True)]
+    _, single, second = await owed(revenue, [first, alone, later])
+    await again(revenue)
+    assert await owed(revenue, [first, alone, later]) == [second, single, second]
+    assert second != single
+
+
 async def test_one_importer_s_goods_on_one_craft_are_one_in_new_zealand(revenue: Database) -> None:
     pair = [Parcel(number, "NZ", 60_000, "NZ-7", craft="NZ 99", currency="NZD") for number in (1, 2)]
     other = Parcel(3, "NZ", 60_000, "NZ-7", craft="NZ 105", currency="NZD")

@@ -7,6 +7,7 @@ import numpy as np
 
 from libs.columns import Bools, Column, Ints, Strings, Table
 from libs.filing_stages.direction import exports
+from libs.filing_stages.shares import split_shares
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.decision import BatchDecision
@@ -58,6 +59,12 @@ def new_states(filings: Table, assessment: Mapping[str, Column], verdict: BatchD
     }
     if exports(filings).any():
         columns["direction"] = filings.column("direction")
+    split = split_shares(filings)
+    if split.any():
+        columns |= {
+            "split": Bools.of(split, split),
+            "previous_part_mrn": filings.column("previous_part_mrn"),
+        }
     if verdict.debt_hold.any():
         columns["debt_hold"] = Bools.of(verdict.debt_hold, verdict.debt_hold)
     table = Table.of(ClearanceColumns, rows, columns)

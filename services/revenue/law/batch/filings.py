@@ -6,6 +6,7 @@ import numpy as np
 
 from libs.columns import Bools, Ints, Strings, Table
 from libs.filing_stages.direction import exports
+from libs.filing_stages.shares import split_shares
 from luxor.consignment.v1 import consignment_pb2 as pb
 from services.revenue.law.batch.arithmetic import Flags, Int64, some
 
@@ -49,6 +50,8 @@ class Filings:
     """Rows that are returns; None if there is none."""
     exports: Flags
     """Which rows are exports."""
+    shares: Flags | None
+    """Rows that are shares of a split shipment; None if there is none."""
 
     @property
     def items(self) -> int:
@@ -86,6 +89,7 @@ def filings_of(table: Table, acceptance: Ints | None = None) -> Filings:
     offsets = np.asarray(items.offsets, dtype=np.int64)
     number = goods.ints("number")
     returns = table.ints("nature").values == pb.NATURE_RETURN
+    split = split_shares(table)
     place = np.arange(len(item_row), dtype=np.int64) - offsets[item_row] + 1
     return Filings(
         table=table,
@@ -118,6 +122,7 @@ def filings_of(table: Table, acceptance: Ints | None = None) -> Filings:
         preference=goods.strings("preference"),
         returns=returns if some(returns) else None,
         exports=exports(table),
+        shares=split if some(split) else None,
     )
 
 

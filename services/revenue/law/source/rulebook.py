@@ -18,6 +18,8 @@ Test = Literal["consignment", "item", "order", "person_year", "person_day", "rec
 """What a limit is tested on: the consignment or the item alone, or what several consignments make together (SUMS)."""
 
 AGGREGATE_TESTS: tuple[Test, ...] = ("order", "person_year", "person_day", "recipient_day", "importer_craft")
+GROUP_TESTS: tuple[Test, ...] = (*AGGREGATE_TESTS, "consignment")
+"""Tests whose unit may be several filings: these aggregates, and a consignment that was split into shares."""
 """Tests that need the past: one order of a platform; one person in a calendar year or day; one carrier's parcels for one
 recipient arriving on a day; one importer's goods on one craft."""
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Table, among
+from libs.filing_stages.shares import split_shares
 from libs.store.database import Database, Transaction
 from libs.store.tables.housekeeping import Step
 from libs.store.tables.requests import PURGE_ROWS_MAX, purge_before
@@ -201,12 +202,11 @@ async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | 
 
     What was decided confirms its shares, and fixes them where amendments come too late; what was withdrawn or expired, and what left customs
     otherwise without any release, gives them back, and what that changes for others is assessed again. `areas` are the countries of destination
-    with a law that knows sums; None for all. It locks consignments and sums, so it comes before any other locks that Assess might wait for.
+    with a law that knows sums, beside which shares of split shipments count; None for all. It locks consignments and sums, so it comes before any
+    other locks that Assess might wait for.
     """
     if areas is not None:
-        if not areas:
-            return
-        states = states.take(np.flatnonzero(states.strings("destination_country").isin(areas)))
+        states = states.take(np.flatnonzero(states.strings("destination_country").isin(areas) | split_shares(states)))
     if not states.rows:
         return
     mrns = states.strings("mrn").tolist()

@@ -17,12 +17,12 @@ from services.revenue.law.batch.filings import Filings
 from services.revenue.law.batch.reasons import Note, Reason
 from services.revenue.law.program.conditions import Conditions
 from services.revenue.law.program.plans import AllEntries, LimitCases
-from services.revenue.law.program.program import FOREIGN, ITEMS, SUMMED, TABLE, Program
-from services.revenue.law.source.rulebook import AGGREGATE_TESTS, COMPONENTS, Test
+from services.revenue.law.program.program import FOREIGN, ITEMS, KNOWN, SUMMED, TABLE, Program
+from services.revenue.law.source.rulebook import COMPONENTS, GROUP_TESTS, Test
 
 _GOODS = 1 << COMPONENTS.index("goods")
 _SUM_OF_TEST = np.array(
-    [AGGREGATE_TESTS.index(test) if test in AGGREGATE_TESTS else -1 for test in get_args(Test)], dtype=np.int64
+    [GROUP_TESTS.index(test) if test in GROUP_TESTS else -1 for test in get_args(Test)], dtype=np.int64
 )
 
 
@@ -55,6 +55,8 @@ class LimitTest:
     """[item]: the measure of the item; None if no item is tested."""
     excluded: Flags | None = None
     """[item]: goods that are never within the limit; None if there are none."""
+    shares: Flags | None = None
+    """[row]: shares of a split shipment; None if there are none."""
 
     @property
     def has_amount(self) -> Flags:
@@ -72,6 +74,15 @@ class LimitTest:
         """[row]: bits of Limits.uses; 0 if no entry applies."""
         return self.entries.uses[self.case]
 
+    @property
+    def summed(self) -> Flags:
+        """[row]: whether other consignments count: those of an aggregate, or the other shares of one that was split."""
+        uses = self.uses
+        summed: Flags = (uses & SUMMED) != 0
+        if self.shares is not None:
+            summed |= self.shares & ((uses & (KNOWN | ITEMS | SUMMED)) == KNOWN)
+        return summed
+
 
 @dataclass(frozen=True, slots=True)
 class Measures:
@@ -81,7 +92,7 @@ class Measures:
     limit: Int64
     """Place of the limit in the rulebook's `limits`."""
     test: Int64
-    """Place in rulebook.SUMS of the aggregate: order, person and year, and so on."""
+    """Place in rulebook.GROUP_TESTS of the aggregate: order, person and year, and so on."""
     jurisdiction: Int64
     """Place in Program.books."""
     amount: Int64
@@ -146,7 +157,7 @@ def _entries(program: Program, regime: Int64, rows: Int64, conditions: Condition
 
 def _test(program: Program, filings: Filings, values: Values, entries: LimitCases, case: Int64) -> LimitTest:
     needs = entries.needs
-    test = LimitTest(entries, case, values.intrinsic, entries.most[case])
+    test = LimitTest(entries, case, values.intrinsic, entries.most[case], shares=filings.shares)
     if needs & FOREIGN:
         test.most = _converted(program, values, test.entry, test.uses, test.most)
     if needs & TABLE or needs & ITEMS or not entries.of_goods:
@@ -230,7 +241,7 @@ def foreign_bounds(
 
 def measures_of(program: Program, values: Values, tests: list[LimitTest]) -> Measures:
     """Return the rows of a batch that count towards a limit tested on an aggregate, and their amounts."""
-    found = [np.flatnonzero(((test.uses & SUMMED) != 0) & (values.reason == Reason.NONE)) for test in tests]
+    found = [np.flatnonzero(test.summed & (values.reason == Reason.NONE)) for test in tests]
     row = np.concatenate(found)
     entry = np.concatenate([test.entry[rows] for test, rows in zip(tests, found, strict=True)])
     return Measures(
@@ -277,7 +288,7 @@ def within_limits(
 
 def _with_aggregates(values: Values, test: LimitTest, aggregates: LimitAggregates, place: int) -> Int64:
     """Add the aggregates of other consignments if the limit is tested on one."""
-    summed = (test.uses & SUMMED) != 0
+    summed = test.summed
     if not some(summed):
         return test.whole
     added: Int64 = np.where(summed, np.clip(aggregates.amount[:, place], 0, LARGEST_SUM), 0)

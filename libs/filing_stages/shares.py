@@ -7,7 +7,10 @@ from libs.columns.arrays import BoolArray
 
 
 def split_shares(table: Table) -> BoolArray:
-    """Return which consignments are shares, shape (n,): the filing says so, or names the share before. Tables of ConsignmentColumns or ClearanceColumns."""
+    """Return which consignments are shares, shape (n,): the filing says so, or names the share before.
+
+    Tables of ConsignmentColumns or of ClearanceColumns.
+    """
     found = np.zeros(table.rows, np.bool_)
     if table.may_have("split"):
         found |= table.bools("split").values

@@ -205,7 +205,7 @@ def _shown(each: FieldDescriptor, value: Any) -> str:
 
 
 def _total(consignment: Consignment, currency: str) -> int | None:
-    """Return what is to be paid for a consignment in a currency, in minor units; None if it is not known, or is paid for further consignments as well."""
+    """Return what is to be paid for a consignment in a currency, in minor units; None if it is not known, or the payment is for others as well."""
     if consignment.order.parts > 1 or consignment.split or consignment.previous_part_mrn or not currency:
         return None
     if consignment.HasField("invoice_total"):

@@ -98,7 +98,12 @@ def test_a_payment_is_compared_with_what_is_to_be_paid() -> None:
 def test_a_payment_is_not_compared_with_what_is_not_known() -> None:
     several = put(put(consignment(), "order.part", 1), "order.parts", 2)
     unpriced = clear(consignment(), "items[0].price")
-    for base, part in ((several, paid(2000)), (unpriced, paid(2000)), (consignment(), paid(2000, currency="USD"))):
+    # Of a split shipment the payment is for all shares.
+    shares = put(consignment(), "split", True), put(consignment(), "previous_part_mrn", "26DE07329000001XR8")
+    for base, part in (
+        *((each, paid(2000)) for each in (several, unpriced, *shares)),
+        (consignment(), paid(2000, currency="USD")),
+    ):
         assert not join(base, "shop", [Part("bank", part)])[1][0].contradictions
     assert join(put(several, "order.parts", 1), "shop", [Part("bank", paid(2000))])[1][0].contradictions
 

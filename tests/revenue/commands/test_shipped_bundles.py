@@ -77,7 +77,11 @@ async def test_shares_of_a_split_consignment_are_over_the_limit_of_the_union_tog
     later = Parcel(2, "DE", 9_000, "P1", house="HAWB-7", split=True, previous=first.mrn, carrier="carrier-2")
     alone = Parcel(3, "DE", 9_000, "P1", house="HAWB-8")
     notes = await assess(revenue, [first, alone, later])
-    assert [("WITHIN_LIMIT" in each, "SUMMED" in each) for each in notes] == [(True, False), (True, False), (False, True)]
+    assert [("WITHIN_LIMIT" in each, "SUMMED" in each) for each in notes] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
     _, single, second = await owed(revenue, [first, alone, later])
     await again(revenue)
     assert await owed(revenue, [first, alone, later]) == [second, single, second]

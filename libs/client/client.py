@@ -217,11 +217,14 @@ class Client:
         return await self._call(clearance_pb2.RecordInspectionsResponse, self._clearance.RecordInspections, request)
 
     async def pull_notices(
-        self, after: str = "", *, page_size: int = 0, wait_millis: int = 0, language: str = ""
+        self, after: str = "", *, page_size: int = 0, wait_millis: int = 0, language: str = "", filer: str = ""
     ) -> clearance_pb2.PullNoticesResponse:
-        """Return the caller's notices after a cursor ("" from the first), waiting up to `wait_millis` for one; with a `language`, with texts."""
+        """Return the caller's notices after a cursor ("" from the first), waiting up to `wait_millis` for one; with a `language`, with texts.
+
+        With a `filer` they are those of its declarations that are entrusted to the caller.
+        """
         request = clearance_pb2.PullNoticesRequest(
-            cursor=after, page_size=page_size, wait_millis=wait_millis, language=language
+            cursor=after, page_size=page_size, wait_millis=wait_millis, language=language, filer=filer
         )
         return await self._call(
             clearance_pb2.PullNoticesResponse,
@@ -231,18 +234,21 @@ class Client:
         )
 
     async def notices(
-        self, after: str = "", *, follow: bool = True, language: str = "", page_size: int = 0
+        self, after: str = "", *, follow: bool = True, language: str = "", page_size: int = 0, filer: str = ""
     ) -> AsyncIterator[tuple[str, Sequence[clearance_pb2.Notice]]]:
         """Yield pages of the caller's notices, each with the cursor of the next page, which can be read again at any time.
 
         With a `language` (a tag such as "de") they have texts. A page has about `page_size` of them: those of one transaction are not split.
+        `filer` is as of `pull_notices`.
 
         With `follow` it waits for more and never ends, and goes on by itself after a service was away.
         """
         while True:
             try:
                 wait_millis = NOTICES_WAIT_MILLIS if follow else 0
-                page = await self.pull_notices(after, page_size=page_size, wait_millis=wait_millis, language=language)
+                page = await self.pull_notices(
+                    after, page_size=page_size, wait_millis=wait_millis, language=language, filer=filer
+                )
             except LuxorError as error:
                 if not follow or not error.unreachable or error.reason == "TLS_REFUSED":
                     raise

@@ -86,7 +86,7 @@ from services.clearance.feeds.snapshot import Snapshot
 from services.clearance.goods_controls.law import INCLUDED as GOODS_CONTROLS
 from services.clearance.goods_controls.law import GoodsLawError
 from services.clearance.goods_controls.law import read as read_goods_controls
-from services.clearance.jobs import audit, expiry, sweep
+from services.clearance.jobs import audit, expiry, representations, sweep
 from services.clearance.jobs.arrivals import ArrivalJob
 from services.clearance.jobs.storage import StoragePasses
 from services.clearance.jobs.waits import Waits
@@ -279,6 +279,7 @@ def assemble(start: Start) -> Sequence[Background]:
         audit.look,
         sweep.look,
         expiry.look(config.arrival_days),
+        representations.look,
     )
     return [
         traces.run,
@@ -292,6 +293,7 @@ def assemble(start: Start) -> Sequence[Background]:
         audit.AuditJob(store, seal_seconds=config.seal_seconds).run,
         expiry.Expiry(store, start.replica, arrival_days=config.arrival_days, exit_days=config.exit_days).run,
         sweep.Sweep(store, filings, start.replica, interval_seconds=config.sweep_seconds).run,
+        representations.Representations(store, ingestion, start.replica).run,
         Maintenance(start.database, notices=True, consumers=start.consumers).run,
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database, looks).run,

@@ -160,13 +160,13 @@ class Inquiry:
         if room.left <= 0:
             return found
         async with self.store.database.connection() as tx:
-            names = await viewer.names(tx, query.value)
+            names, filers = await viewer.names(tx, query.value), await viewer.owners(tx)
         looks = min(_BATCHES_A_LOOK, query.limit + 1)
         rows = query.limit + 1
         while True:
             async with self.store.database.connection() as tx:
                 batches = await self.store.references.under_master(
-                    tx, query.value, after, looks, filer=viewer.filer, names=names
+                    tx, query.value, after, looks, filers=filers, names=names
                 )
             listed: list[tuple[Place, str]] = []
             before = after

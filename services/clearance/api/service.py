@@ -31,7 +31,7 @@ from services.clearance.api.summaries import summaries
 from services.clearance.commands.act import Commands, Prepare, Propose, Unfit
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.commands.arrivals.record_arrivals import RecordArrivals
-from services.clearance.commands.visibility import Viewer, notified_to
+from services.clearance.commands.visibility import Viewer, entrusted_to, notified_to
 from services.clearance.consignment.disposal import disposing
 from services.clearance.consignment.disposal import unfit as unfit_to_dispose
 from services.clearance.consignment.inspection import missing_item
@@ -394,17 +394,30 @@ class ClearanceService(ClearanceServiceServicer):
         if request.language:
             check_language(request.language)
         identity = call.current().identity
-        key = _NOTICE_KEYS[identity.role](identity.id)
+        filer = request.filer if request.filer != identity.id else ""
+        if filer and identity.role is not Role.FILER:
+            raise Refusal("FILER_FOREIGN", path="filer")
+        key = _NOTICE_KEYS[identity.role](identity.id) if not filer else await self._entrusted_key(identity.id, filer)
         post = await self._notices.pull(key, request.cursor, size, request.wait_millis / 1000)
-        while not (notices := await self._notices_of(post.tables, identity)) and post.tables:
+        while not (notices := await self._notices_of(post.tables, identity, filer)) and post.tables:
             # Notices of which the caller may read none are not the end of its notices.
             post = await self._notices.pull(key, post.next, size, 0)
         if request.language:
             await self._writer.write(notices, request.language, reader=_READERS[identity.role])
         return pb.PullNoticesResponse(notices=notices, next_cursor=post.next)
 
-    async def _notices_of(self, tables: Sequence[Table], identity: Identity) -> list[pb.Notice]:
-        """Return what a caller may read of the notices of versions."""
+    async def _entrusted_key(self, caller: str, filer: str) -> str:
+        """Return the key of another filer's notices; one without notices where it entrusted nothing to the caller."""
+        async with self._store.database.connection() as reading:
+            entrusted = await entrusted_to(self._store, reading, caller)
+        return filer_key(filer) if filer in entrusted.mandates else ""
+
+    async def _notices_of(self, tables: Sequence[Table], identity: Identity, filer: str = "") -> list[pb.Notice]:
+        """Return what a caller may read of the notices of versions; `filer` is the one that entrusted them to it."""
+        if filer and tables:
+            async with self._store.database.connection() as reading:
+                entrusted = await entrusted_to(self._store, reading, identity.id)
+            tables = [table.take(np.flatnonzero(entrusted.covers(table))) for table in tables]
         if identity.agency:
             return await self._agency_notices(tables, identity.agency)
         carrier = identity.role is Role.CARRIER

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from libs.columns import Table, among
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
-from services.clearance.commands.visibility import bound_to, moved_by
+from services.clearance.commands.visibility import bound_to, filed_by, moved_by
 from services.clearance.consignment.lifecycle.machine import REFUSALS
 from services.clearance.consignment.proposals.proposal import Proposal, open_proposals, with_proposals
 from services.clearance.consignment.state.event import EventDetails, apply_event
@@ -98,9 +98,9 @@ class Commands:
     ) -> bytes:
         """Apply an event to consignments once per request; what is `unfit` is refused.
 
-        `outside` is the filer, carrier or agency that calls, if one does: it names public versions. A filer reaches its own ones, a carrier those
-        whose arrival it recorded, or `before_arrival` all that are bound to it. Return what `encode` made of the results, also when the request is
-        repeated. Goods that another officer than `claimant` claims are refused, if one is named: all, or those that are
+        `outside` is the filer, carrier or agency that calls, if one does: it names public versions. A filer reaches its own ones and those entrusted
+        to it, a carrier those whose arrival it recorded, or `before_arrival` all that are bound to it. Return what `encode` made of the results,
+        also when the request is repeated. Goods that another officer than `claimant` claims are refused, if one is named: all, or those that are
         `guarded`. What `propose` returns is proposed, and has no effect. With `forget_refused` a request of which everything is refused
         does not use up its id, so that it may be corrected under it. Raises RequestReused.
         """
@@ -153,17 +153,19 @@ class Commands:
         before_arrival: bool = False,
         bound_alone: bool = False,
         moved: bool = False,
+        own_alone: bool = False,
         claimant: str = "",
         guarded: Guarded | None = None,
     ) -> "Fit":
         """Lock consignments, and return those that the command fits and the results of those that are refused.
 
         With `bound_alone` a carrier reaches all that are bound to it, also those whose arrival another carrier recorded; with `moved` also those
-        that it moves to another office.
+        that it moves to another office. With `own_alone` a filer reaches nothing that is entrusted to it.
         """
         locked = await self.store.lock(tx, [mrn for mrn, _ in consignments])
         if outside is not None and outside.role is Role.FILER:
-            locked = {mrn: row for mrn, row in locked.items() if row.filer == outside.id}
+            named = [mrn for mrn, _ in consignments]
+            locked = await filed_by(self.store, tx, named, locked, outside.id, own_alone=own_alone)
         rows = [locked[mrn] for mrn, _ in consignments if mrn in locked]
         states = await self.store.states(tx, rows)
         if outside is not None and outside.role is Role.CARRIER and rows:

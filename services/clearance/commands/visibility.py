@@ -3,7 +3,7 @@
 One call looks at a bounded number of consignments (`inquiry.LOOKED_AT_MAX`): behind so many of others a page ends early, with a token.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -17,7 +17,8 @@ from services.clearance.carriage.binding import bound, effective
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.controls.control import asked_to_control
 from services.clearance.consignment.notice_kinds import of_movements
-from services.clearance.store import Store
+from services.clearance.store import Row, Store
+from services.clearance.store.parties.representations import Entrusted
 
 _STATES_A_LOOK: Final = 250
 
@@ -67,6 +68,30 @@ async def notified_to(store: Store, tx: Transaction, versions: Table, carrier: s
     return found
 
 
+async def entrusted_to(store: Store, tx: Transaction, filer: str) -> Entrusted:
+    """Return which declarations of other filers are entrusted to a filer by a representation."""
+    return await store.representations.entrusted_to(tx, filer, await store.now(tx))
+
+
+async def filed_by(
+    store: Store, tx: Transaction, mrns: Sequence[str], rows: Mapping[str, Row], filer: str, *, own_alone: bool = False
+) -> dict[str, Row]:
+    """Return those of the consignments found for some MRNs that are a filer's, or, unless `own_alone`, are entrusted to it.
+
+    If it names others, what is entrusted to it is read, also if they do not exist: the time of an answer does not depend on it.
+    """
+    own = {mrn: row for mrn, row in rows.items() if row.filer == filer}
+    if own_alone or all(mrn in own for mrn in mrns):
+        return own
+    entrusted = await entrusted_to(store, tx, filer)
+    others = [row for row in rows.values() if row.filer in entrusted.mandates]
+    for begin in range(0, len(others), _STATES_A_LOOK):
+        part = others[begin : begin + _STATES_A_LOOK]
+        covered = entrusted.covers(await store.states(tx, part)).tolist()
+        own |= {row.mrn: row for row, is_covered in zip(part, covered, strict=True) if is_covered}
+    return own
+
+
 class Sight(Protocol):
     """Chooses which consignments a query finds."""
 
@@ -75,13 +100,12 @@ class Sight(Protocol):
         """Whether it chooses all."""
         ...
 
-    @property
-    def filer(self) -> str:
-        """The filer whose consignments alone are chosen; "" for all."""
-        ...
-
     async def visible(self, tx: Transaction, mrns: Sequence[str]) -> Collection[str]:
         """Return those of some consignments that are chosen."""
+        ...
+
+    async def owners(self, tx: Transaction) -> list[str]:
+        """Return the filers of one of which each chosen consignment is; none for all."""
         ...
 
     async def names(self, tx: Transaction, document: str) -> list[str] | None:
@@ -92,12 +116,13 @@ class Sight(Protocol):
 class Viewer:
     """What one caller may see of the consignments of all."""
 
-    def __init__(self, store: Store, identity: Identity) -> None:
-        """See as `identity` does; officers and analysts see all."""
+    def __init__(self, store: Store, identity: Identity, *, own_alone: bool = False) -> None:
+        """See as `identity` does; officers and analysts see all, and with `own_alone` a filer sees nothing that is entrusted to it."""
         self._store = store
         self._identity = identity
+        self._own_alone = own_alone
         self.filer = identity.id if identity.role is Role.FILER else ""
-        """The filer whose consignments alone are visible; "" for other roles."""
+        """The filer whose consignments, and those that are entrusted to it, alone are visible; "" for other roles."""
         self.carrier = identity.id if identity.role is Role.CARRIER else ""
         """The carrier that calls; "" for other roles."""
 
@@ -112,7 +137,7 @@ class Viewer:
             return mrns
         rows = await self._store.find(tx, mrns)
         if self.filer:
-            return {mrn for mrn, row in rows.items() if row.filer == self.filer}
+            return await filed_by(self._store, tx, mrns, rows, self.filer, own_alone=self._own_alone)
         seen: set[str] = set()
         found = list(rows.values())
         for begin in range(0, len(found), _STATES_A_LOOK):
@@ -124,6 +149,10 @@ class Viewer:
             )
             seen.update(states.strings("mrn").take(np.flatnonzero(own)).tolist())
         return seen
+
+    async def owners(self, tx: Transaction) -> list[str]:
+        """Return the filers of which consignments may be visible; none for other roles."""
+        return [self.filer, *(await entrusted_to(self._store, tx, self.filer)).mandates] if self.filer else []
 
     async def names(self, tx: Transaction, document: str) -> list[str] | None:
         """Return the carriers, in capitals, that filings under a master document name where the caller may see them, "" for nobody; None for all."""

@@ -124,22 +124,18 @@ class ReferenceTables:
         after: BatchRef,
         batches: int,
         *,
-        filer: str = "",
+        filers: Sequence[str] = (),
         names: Sequence[str] | None = None,
     ) -> list[tuple[BatchRef, list[str]]]:
         """Return the MRNs under a master document, by the batches in which they were filed, after a batch.
 
-        Batches in which no consignment is a `filer`'s, or none names a carrier of `names` (in capitals; "": nobody), are left out.
+        Batches in which no consignment is that of one of `filers`, or none names a carrier of `names` (in capitals; "": nobody), are left out.
         """
-        records = await tx.raw.fetch(
-            "select * from master_document_seek($1, $2, $3, $4, $5, $6)",
-            document,
-            after.day,
-            after.id,
-            batches,
-            filer,
-            names,
-        )
+        place = (document, after.day, after.id, batches)
+        if filers:
+            records = await tx.raw.fetch("select * from master_document_filed($1, $2, $3, $4, $5)", *place, filers)
+        else:
+            records = await tx.raw.fetch("select * from master_document_seek($1, $2, $3, $4, '', $5)", *place, names)
         return [(BatchRef(record["batch_day"], record["batch_id"]), record["mrns"]) for record in records]
 
     async def filed_under(self, tx: Transaction, documents: Iterable[str]) -> set[str]:

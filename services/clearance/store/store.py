@@ -35,6 +35,7 @@ from services.clearance.store.cases.files import CaseTables
 from services.clearance.store.early_debt_events import EarlyDebtEvents
 from services.clearance.store.early_matches import EarlyMatches
 from services.clearance.store.licences.register import LicenceTables
+from services.clearance.store.parties.representations import RepresentationTables
 from services.clearance.store.references import ReferenceTables
 from services.clearance.store.releases import BulkReleases, ReleaseLists
 from services.clearance.store.rights.applications import ApplicationTable
@@ -103,6 +104,7 @@ class Store:
         self.proposals = ProposalTable()
         self.references = ReferenceTables()
         self.release_lists = ReleaseLists()
+        self.representations = RepresentationTables()
         self.return_orders = ReturnOrderTable()
         self.rights = ApplicationTable()
         self.storage = StorageTable()

@@ -32,7 +32,7 @@ PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
 ROLES: Final = {
     "PutFilers": {Role.OFFICER},
-    "ListFilers": {Role.OFFICER, Role.ANALYST, Role.FILER},
+    "ListFilers": {Role.OFFICER, Role.ANALYST, Role.FILER, Role.SERVICE},
     "ListFilerVersions": {Role.OFFICER, Role.ANALYST},
     "GetScorecard": {Role.OFFICER, Role.ANALYST, Role.FILER},
 }
@@ -103,7 +103,7 @@ class FilerService(FilerServiceServicer):
     async def ListFilers(
         self, request: pb.ListFilersRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListFilersResponse:
-        """Return a page of the entries in force; to a filer its own entry alone."""
+        """Return a page of the entries in force; to a filer its own entry alone, to a service what states representations."""
         caller = call.current().identity
         ident = request.id
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
@@ -112,8 +112,12 @@ class FilerService(FilerServiceServicer):
             if ident not in ("", caller.id):
                 return pb.ListFilersResponse()
             ident = caller.id
-        found = await self._filers.page(str(after), ident, limit + 1)
-        response = pb.ListFilersResponse(filers=map(_message, found[:limit]))
+        is_service = caller.role is Role.SERVICE
+        found = await self._filers.page(
+            str(after), ident, limit + 1, in_representations=request.in_representations or is_service
+        )
+        message = _representation if is_service else _message
+        response = pb.ListFilersResponse(filers=map(message, found[:limit]))
         if len(found) > limit:
             response.next_page_token = await self._pages.token(request, found[limit - 1].id)
         return response
@@ -242,6 +246,18 @@ def _message(entry: Filer) -> pb.Filer:
         message.trusted.to_day = _last_day(entry.trusted.to_day)
     message.changed_at.FromMicroseconds(entry.changed_at)
     return message
+
+
+def _representation(entry: Filer) -> pb.Filer:
+    """Return of an entry only what decides on representations."""
+    whole = _message(entry)
+    return pb.Filer(
+        id=whole.id,
+        identifiers=whole.identifiers,
+        representatives=whole.representatives,
+        suspension_reason=whole.suspension_reason,
+        version=whole.version,
+    )
 
 
 def _last_day(day: int) -> str:

@@ -1,14 +1,12 @@
-"""Entries of the register of filers, and what a representation entitles to. Pure.
-
-Law: UCC, articles 18 and 19 (a representative acts for a declarant while it is empowered), 173 and 174 (who may amend and invalidate: the declarant,
-and who acts for it).
-"""
+"""Entries of the register of filers, and who may represent whom. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from libs.customs.representation import Mandate
 
 OPEN_END: Final = 2**31 - 1
 """The last day of what is valid until further notice, days since 1970-01-01."""
@@ -73,23 +71,6 @@ class Filer:
         if self.trusted is None or self.suspension_reason or not self.trusted.from_day <= day <= self.trusted.to_day:
             return None
         return self.trusted.to_day
-
-
-@dataclass(frozen=True, slots=True)
-class Mandate:
-    """A representation between two filers that is valid: which declarations it covers."""
-
-    declarant: frozenset[str]
-    """The identifiers of the filer that is represented."""
-    representative: frozenset[str]
-    """Those of its representative."""
-
-    def covers(self, declarant: str, representative: str) -> bool:
-        """Return whether a declaration that names these identifiers ("" for none) is one of the represented filer by its representative.
-
-        It must name the declarant. It need not name the representative, but it names no other one.
-        """
-        return declarant in self.declarant and (not representative or representative in self.representative)
 
 
 def mandates(caller: Filer | None, owners: Iterable[Filer], day: int) -> Mapping[str, list[Mandate]]:

@@ -7,13 +7,13 @@ from typing import Final
 
 import asyncpg
 
+from libs.customs.representation import Mandate
 from libs.store.database import NOW_MICROS, Database, Transaction
 from libs.store.tables import bulk
 from libs.store.tables.schema import TODAY
 from services.ingestion.filers.register import (
     Filer,
     FilerCertificate,
-    Mandate,
     Representative,
     TrustedStatus,
     mandates,
@@ -25,6 +25,15 @@ _OF_IDS: Final = f"select {_COLUMNS}, {TODAY} as today from filer f where id = a
 _PARTIES: Final = f"select {_COLUMNS}, {TODAY} as today from filer f where party_roles <> '' and {_NEWEST}"  # noqa: S608  # our own statement
 _PAGE: Final = f"""
     select {_COLUMNS} from filer f where id > $1 and ($2::text = '' or id = $2) and {_NEWEST} order by id limit $3
+"""  # noqa: S608  # our own statement
+_IN_REPRESENTATIONS: Final = f"""
+    with named as (
+        select distinct split_part(line, ' ', 1) as id from filer f, unnest(string_to_array(f.representatives, E'\n')) as line
+        where f.representatives <> '' and {_NEWEST}
+    )
+    select {_COLUMNS} from filer f
+    where id > $1 and ($2::text = '' or id = $2) and {_NEWEST} and (f.representatives <> '' or exists (select from named n where n.id = f.id))
+    order by id limit $3
 """  # noqa: S608  # our own statement
 _VERSIONS: Final = f"select {_COLUMNS} from filer where id = $1 and version < $2 order by version desc limit $3"  # noqa: S608  # our own statement
 # Who changes entries stands in a queue, so that no two changes begin from the same version.
@@ -73,10 +82,11 @@ class Filers:
             rows = await reader.raw.fetch(_PARTIES)
         return (rows[0]["today"] if rows else 0), [filer_of(row) for row in rows]
 
-    async def page(self, after: str, ident: str, limit: int) -> list[Filer]:
-        """Return the next entries in force after an id, of one filer or of all ("")."""
+    async def page(self, after: str, ident: str, limit: int, *, in_representations: bool = False) -> list[Filer]:
+        """Return the next entries in force after an id, of one filer or of all (""), or those `in_representations`."""
+        statement = _IN_REPRESENTATIONS if in_representations else _PAGE
         async with self.database.connection() as reader:
-            return [filer_of(row) for row in await reader.raw.fetch(_PAGE, after, ident, limit)]
+            return [filer_of(row) for row in await reader.raw.fetch(statement, after, ident, limit)]
 
     async def versions(self, ident: str, before: int, limit: int) -> list[Filer]:
         """Return the versions of a filer's entry before one, newest first."""

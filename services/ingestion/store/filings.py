@@ -17,6 +17,7 @@ from libs.columns import Ints, Strings, Table
 from libs.columns.arrays import BoolArray
 from libs.customs.identifiers import mrn
 from libs.customs.identifiers.mrn_columns import make_mrns
+from libs.customs.representation import Mandate
 from libs.feed.publish.outbox import Outbox
 from libs.feed.types import BatchRef
 from libs.filing_stages.direction import exports
@@ -25,7 +26,6 @@ from libs.store.tables import schema
 from libs.store.tables.requests import RequestLog
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.trace.v1 import trace_pb2
-from services.ingestion.filers.register import Mandate
 from services.ingestion.quality.scores import Array
 from services.ingestion.store.filers import Filers
 

@@ -413,3 +413,23 @@ async def test_only_entries_that_name_one_of_the_two_are_read(
         assert set(await register.mandates("broker", ["far", "shop", "sub", "nobody"])) == {"shop", "sub"}
         assert sorted(read) == ["broker", "shop", "sub"]
         assert await register.mandates("nobody", ["far", "shop"]) == {}
+
+
+async def test_clearance_reads_of_the_register_what_states_representations_and_no_other_service_does(
+    database_url: str,
+) -> None:
+    async with running("ingestion", assemble, database_url) as service:
+        officer = await register_of(service)
+        agents = [pb.Representative(id=each, from_day="2020-01-01") for each in ("broker", "nobody")]
+        shop = entry("shop", identifiers=["DE1"], representatives=agents, party_roles=[1], suspension_reason="Fraud.")
+        await officer.put(shop, entry("broker", identifiers=["DE9"]), entry("alone", identifiers=["DE5"]))
+        found = await (await register_of(service, "service", "clearance")).listed()
+        assert found == [
+            pb.Filer(id="broker", identifiers=["DE9"], version=1),
+            pb.Filer(id="shop", identifiers=["DE1"], representatives=agents, suspension_reason="Fraud.", version=1),
+        ]
+        whole = await officer.listed(in_representations=True)
+        assert [(each.id, each.name != "") for each in whole] == [("broker", True), ("shop", True)]
+        with pytest.raises(grpc.RpcError) as caught:
+            await (await register_of(service, "service", "statistics")).listed()
+        assert reason_of(caught.value) == "CONNECTION_NOT_ALLOWED"

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.ingestion.filers.register import OPEN_END, Filer, Mandate, Representative, TrustedStatus, mandates
+from libs.customs.representation import Mandate
+from services.ingestion.filers.register import OPEN_END, Filer, Representative, TrustedStatus, mandates
 
 DAY = 20_000
 SHOP = Filer("shop", "Shop", ("DE1", "DE2"), representatives=(Representative("broker", DAY - 1, DAY + 1),))

@@ -23,7 +23,12 @@ _KIND_WIDTH = len("amendment refused")
 @click.option("--follow", is_flag=True, help="Wait for further notices until ^C.")
 @click.option("--language", default="en", metavar="TAG", show_default=True, help="Language of the texts, such as de.")
 @click.option("--limit", type=click.IntRange(1), help="Maximum number of notices.")
-def notices(context: Context, caller: str, after: str, follow: bool, language: str, limit: int | None) -> None:
+@click.option(
+    "--of", "filer", default="", metavar="ID", help="Those of another filer that are entrusted to the caller."
+)
+def notices(
+    context: Context, caller: str, after: str, follow: bool, language: str, limit: int | None, filer: str
+) -> None:
     """Print notices, oldest first; they can be read again from any cursor. --json prints a line for each."""
     role, ident = caller_of(caller, ("filer", "carrier", "agency"))
     cursor, count, repeated = after, 0, 0
@@ -33,7 +38,8 @@ def notices(context: Context, caller: str, after: str, follow: bool, language: s
 
         nonlocal cursor, count, repeated
         async with context.client(role, ident) as client:
-            pages = client.notices(after, follow=follow, language=language, page_size=min(limit or 0, _PAGE_MAX))
+            size = min(limit or 0, _PAGE_MAX)
+            pages = client.notices(after, follow=follow, language=language, page_size=size, filer=filer)
             async for following, page in pages:
                 for each in page[: None if limit is None else limit - count]:
                     notice = plain(each)

@@ -52,7 +52,9 @@ async def consignments_after(
         while document and len(documents) < rows_max:
             # The batch in which the previous chunk ended is read again from its row on.
             after = BatchRef(day, batch - 1) if row else BatchRef(day, batch)
-            batches = await store.references.under_master(reading, document, after, _BATCHES_A_LOOK, filer=filer)
+            batches = await store.references.under_master(
+                reading, document, after, _BATCHES_A_LOOK, filers=[filer] if filer else ()
+            )
             for ref, mrns in batches:
                 begin = row if (ref.day, ref.id) == (day, batch) else 0
                 end = min(len(mrns), begin + rows_max - len(documents))

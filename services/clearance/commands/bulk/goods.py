@@ -102,11 +102,12 @@ class GoodsCommand(ABC, Generic[P]):
         encode: Callable[[P], bytes],
         refusals_max: int = REFUSALS_MAX,
     ) -> bytes:
-        """Take the step of all consignments under a master document that the caller reaches, once per request.
+        """Take the step of all consignments under a master document that the caller reaches, of a filer its own alone, once per request.
 
         Return what `encode` made of the counts. Raises RequestReused.
         """
-        viewer = Viewer(self._store, caller)
+        # A filer that means its own goods must not end those that are entrusted to it: it names them one by one.
+        viewer = Viewer(self._store, caller, own_alone=True)
 
         async def chunk(tx: Transaction, documents: Mapping[str, str], progress: P) -> P:
             # Consignments of others are not even locked.

@@ -139,7 +139,9 @@ class OrderReturns:
         await self._store.arrivals.block_recording(tx, documents)
         outside = caller if caller.role is Role.FILER else None
         inbound = await self._store.references.filed_under(tx, documents)
-        found = await self._commands.fit(tx, goods, lambda states: _unfit(states, terms, inbound), outside)
+        found = await self._commands.fit(
+            tx, goods, lambda states: _unfit(states, terms, inbound), outside, own_alone=True
+        )
         mrns = [row.mrn for row in found.rows]
         before = await self._store.return_orders.of_consignments(tx, mrns)
         numbers: dict[str, int] = {}

@@ -65,6 +65,8 @@ def new_states(filings: Table, assessment: Mapping[str, Column], verdict: BatchD
             "split": Bools.of(split, split),
             "previous_part_mrn": filings.column("previous_part_mrn"),
         }
+    if filings.may_have("representative_identifier"):
+        columns["representative_identifier"] = filings.column("representative_identifier")
     if verdict.debt_hold.any():
         columns["debt_hold"] = Bools.of(verdict.debt_hold, verdict.debt_hold)
     table = Table.of(ClearanceColumns, rows, columns)

@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.columns import Table
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import Consignment
 from services.revenue.sales.comparison import (
     Amounts,
     Trade,
@@ -50,6 +53,20 @@ def test_amounts_of_several_parts_are_their_sum_where_all_of_them_are_comparable
         assert [total.net, total.gross] == [summed("net", "currency"), summed("gross", "currency")]
         assert total.quantity == summed("quantity", "unit")
     assert total.currency in ("", first.currency)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_whole"),
+    [
+        ({}, True),
+        ({"split": False}, True),
+        ({"split": True}, False),
+        ({"previous_part_mrn": "26DE07329000001XR8"}, False),
+    ],
+)
+def test_a_share_of_a_split_shipment_is_not_the_whole_order(changes: dict[str, object], is_whole: bool) -> None:
+    table = Table.from_messages([Consignment(**changes)], ConsignmentColumns, Consignment)  # type: ignore[arg-type]
+    assert [each.is_whole for each in trades_of(table)] == [is_whole]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from libs.columns import Ints, Table
+from libs.filing_stages.shares import split_shares
 from luxor.consignment.v1.consignment_pb2 import Scheme
 from services.revenue.law.batch.filings import first_present
 from services.revenue.law.program.scheme_numbers import registered_number
@@ -64,6 +65,7 @@ def trades_of(table: Table) -> list[Trade]:
     """Return what the rows of a table of ConsignmentColumns state."""
     destinations = first_present(table.strings("destination_country"), table.strings("consignee_address_country"))
     includes_tax, parts = table.bools("prices_include_tax"), table.ints("order_parts")
+    is_share = split_shares(table)
     items, references = table.ragged("items"), table.ragged("fiscal_references")
     goods, numbers = table.child("items"), table.child("fiscal_references")
     prices, taxes, quantities = goods.ints("price_minor"), goods.ints("tax_charged_minor"), goods.ints("quantity_milli")
@@ -91,7 +93,7 @@ def trades_of(table: Table) -> list[Trade]:
                 tuple(sorted(set(schemes[own_schemes]))),
                 tuple(sorted(set(currencies[own]) - {""})),
                 Amounts(currency, net, gross, unit, quantity if unit else None),
-                not parts.valid[row] or int(parts.values[row]) == 1,
+                not is_share[row] and (not parts.valid[row] or int(parts.values[row]) == 1),
             )
         )
     return trades

@@ -325,3 +325,19 @@ def test_a_re_export_by_customs_names_its_document_and_claims_nothing_of_a_relea
     assert "re-exported" in lines
     assert "under AWB-9" in lines
     assert "before release" not in lines
+
+
+@pytest.mark.parametrize(
+    ("filing", "text"),
+    [
+        ({"split": True}, "split a share of its house document"),
+        (
+            {"split": True, "previous_part_mrn": "26DE07329000001XR8"},
+            "split a share of its house document after 26DE07329000001XR8",
+        ),
+        ({}, ""),
+    ],
+)
+def test_a_share_of_a_split_shipment_names_the_share_before(filing: dict[str, Any], text: str) -> None:
+    lines = lines_of(lambda out: out.print(render({"state": "STATE_HELD", "filing": filing})))
+    assert [" ".join(each.replace("│", "").split()) for each in lines if "split" in each] == ([text] if text else [])

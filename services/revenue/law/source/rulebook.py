@@ -15,7 +15,7 @@ COMPONENTS = ("goods", "freight", "insurance", "clearance_fee", "duty", "tax", "
 
 Component = Literal["goods", "freight", "insurance", "clearance_fee", "duty", "tax", "fee", "customs_value"]
 Test = Literal["consignment", "item", "order", "person_year", "person_day", "recipient_day", "importer_craft"]
-"""What a limit is tested on: the consignment or the item alone, or what several consignments make together (SUMS)."""
+"""What a limit is tested on: the consignment or the item alone, or what several consignments make together (AGGREGATE_TESTS)."""
 
 AGGREGATE_TESTS: tuple[Test, ...] = ("order", "person_year", "person_day", "recipient_day", "importer_craft")
 GROUP_TESTS: tuple[Test, ...] = (*AGGREGATE_TESTS, "consignment")

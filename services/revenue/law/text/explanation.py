@@ -69,7 +69,7 @@ _ASSUMED = {
     Note.DEFAULT_DUTY_RATE: "The loaded tariff has no rate for a commodity code: its default was assumed.",
     Note.DATE_NOT_DECLARED: "The date that the law names is not declared: the day of acceptance was used.",
     Note.SCHEME_NUMBER_UNCHECKED: "No register of the scheme is loaded: only the form of its number was checked.",
-    Note.PERSON_NOT_DECLARED: "A limit counts all goods of one person, order or craft, and the filing does not name it: "
+    Note.PERSON_NOT_DECLARED: "A limit counts all goods of one person, order, craft or split shipment, and the filing does not name it: "
     "the consignment was counted alone.",
     Note.UNIT_ASSUMED: "A rate is per unit, and an item declares another unit: the declared quantity was used.",
     Note.REGION_NOT_RECOGNISED: "Charges depend on the region, and no rule names the declared one: the rule for all other "

@@ -254,7 +254,7 @@ def test_what_else_was_found_is_told() -> None:
     ]
     assert explained.assumed == [
         *TOLD,
-        "A limit counts all goods of one person, order or craft, and the filing does not name it: the consignment was counted alone.",
+        "A limit counts all goods of one person, order, craft or split shipment, and the filing does not name it: the consignment was counted alone.",
         "Charges depend on the region, and no rule names the declared one: the rule for all other regions was used.",
     ]  # fmt: skip
 

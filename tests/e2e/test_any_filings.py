@@ -39,7 +39,7 @@ from services.clearance.__main__ import assemble as clearance
 from services.ingestion.__main__ import assemble as ingestion
 from services.revenue.__main__ import assemble as revenue
 from tests.clearance.desk import CARRIER, Neighbours, _Risk
-from tests.ingestion.amendments import AMEND, INVALIDATE
+from tests.ingestion.amendments import AMEND, INVALIDATE, announced, version_of
 from tests.ingestion.consignments import consignment, put
 from tests.ingestion.part_client import PLATFORM, PROVIDER, Ingestion, part
 from tests.revenue import sales
@@ -75,7 +75,7 @@ Stated = tuple[int, str, str]
 PLACE: Final = st.integers(0, len(OWNERS) - 1)
 STATED: Final = st.tuples(st.sampled_from(PRICES), st.sampled_from(NAMES), st.sampled_from(NAMES))
 STEPS: Final = settings(
-    max_examples=8, stateful_step_count=20, phases=[Phase.generate], print_blob=False, deadline=None
+    max_examples=10, stateful_step_count=20, phases=[Phase.generate], print_blob=False, deadline=None
 )
 """A failure is not made shorter: the services remember what an example did, and the steps of one are few."""
 examples = itertools.count()
@@ -308,11 +308,13 @@ class Filings(RuleBasedStateMachine):
                 return int(receipt.version)
         raise AssertionError("the change was never accepted")
 
-    @initialize(stated=st.lists(STATED, min_size=2, max_size=3))
-    def begin(self, stated: list[Stated]) -> None:
-        """File some of the consignments, so that most steps have an effect; the others come later or never."""
+    @initialize(sold=st.sets(st.sampled_from(sorted(set(ORDERS)))), stated=st.lists(STATED, min_size=2, max_size=3))
+    def begin(self, sold: set[int], stated: list[Stated]) -> None:
+        """File some of the sales and consignments, so that most steps have an effect; the others come later or never."""
 
         async def file_them() -> None:
+            for number in sorted(sold):
+                await self._sell(number, PRICES[0])
             await asyncio.gather(*(self._file(slot, each) for slot, each in zip(self.slots, stated, strict=False)))
 
         self.run(file_them())
@@ -431,23 +433,34 @@ class Filings(RuleBasedStateMachine):
             assert (await self.world.status(stranger, slot.mrn)).error.reason == "CONSIGNMENT_UNKNOWN"
             return
         else:
-            _, role = ELEMENTS["buyer.name"]
-            row = put(Consignment(), "buyer.name", "Eve Example")
-            some = part(f"N{self.request()}", role, row, order=self.order(ORDERS[slot.place]))
-            for by, reason in ((stranger, "PARTY_ROLE_NOT_REGISTERED"),):
+            platform, role = ELEMENTS["buyer.name"]
+            content = put(Consignment(), "buyer.name", "Eve Example")
+            link = {"order": self.order(ORDERS[slot.place])}
+            unregistered = part(f"N{self.request()}", role, content, **link)
+            of_anybody = part(f"N{self.request()}", role, content, consignment_filer="", **link)
+            for by, some, reason in (
+                (stranger, unregistered, "PARTY_ROLE_NOT_REGISTERED"),
+                (platform, of_anybody, "ELEMENT_MISSING"),
+            ):
                 (result,) = await self.world.filing.file_parts(by, some, request_id=self.request())
-                assert result.errors[0].reason == reason, result
+                assert [each.reason for each in result.errors] == [reason], result
             return
         # A part may make a version meanwhile.
         receipt = await self.accepted(ident, row)
         assert receipt in (expected, "VERSION_REPLACED" if kind in (0, 1) else expected), (kind, receipt)
 
-    @rule(number=st.sampled_from(sorted(set(ORDERS))), price=st.sampled_from(PRICES), replaced=st.integers(0, 2))
-    def sell(self, number: int, price: int, replaced: int) -> None:
-        self.run(self._sell(number, price, replaced))
+    @rule(
+        number=st.sampled_from(sorted(set(ORDERS))),
+        price=st.sampled_from(PRICES),
+        step=st.sampled_from((0, 0, 0, -1, 1)),
+    )
+    def sell(self, number: int, price: int, step: int) -> None:
+        """File a version of a sale: the next one, one that is there already, or one that is too new."""
+        self.run(self._sell(number, price, step))
 
-    async def _sell(self, number: int, price: int, replaced: int) -> None:
+    async def _sell(self, number: int, price: int, step: int = 0) -> None:
         versions = self.sold.get(number, [])
+        replaced = max(0, len(versions) + step)
         if replaced == len(versions):
             # What was filed before is compared with the sale before, or with none.
             await self._settled(number)
@@ -533,12 +546,24 @@ class Filings(RuleBasedStateMachine):
     async def _settled(self, *orders: int) -> None:
         """Wait until the services are through, and compare all that they say of some orders, or of all, with the model."""
         await self.world.filing.settled()
+        if not orders:
+            await self._check_versions()
         for slot in self.slots:
             if slot.mrn and (not orders or ORDERS[slot.place] in orders):
                 await self._check(slot)
         for number in self.sold:
             if not orders or number in orders:
                 await self._check_sale(number)
+
+    async def _check_versions(self) -> None:
+        """Compare the newest version that ingestion announces of each consignment, of which each version comes once."""
+        rows = await announced(self.world.filing.url)
+        for slot in self.slots:
+            versions = [each for each in rows if each.local_reference == slot.reference]
+            assert [version_of(each) for each in versions] == list(range(1, len(versions) + 1)), slot
+            if slot.mrn:
+                assert (versions[-1].function == INVALIDATE) is slot.is_withdrawn, slot
+                assert stated_of(versions[-1]) == slot.whole(), slot
 
     async def _check(self, slot: Slot) -> None:
         newest = (await self.world.receipt(slot.owner, slot.mrn)).receipt.version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,13 @@ def payment(minor: int = 1999, payer: str = "Ada Example") -> Consignment:
 def part(
     reference: str, role: int, content: Consignment, *, order: str = "", key: str = "", **values: Any
 ) -> pb.FilingPart:
-    """Return a part that is linked by an order of the platform bazaar.example, by a linking key, or by what `values` say."""
+    """Return a part for consignments of the shop that is linked by an order of bazaar.example, by a linking key, or by what `values` say."""
     if order:
         values["order"] = pb.OrderLink(platform="bazaar.example", number=order)
     if key:
         values["linking_key"] = key
+    else:
+        values.setdefault("consignment_filer", "shop")
     return pb.FilingPart(reference=reference, role=role, consignment=content, **values)  # type: ignore[arg-type]
 
 
@@ -114,13 +116,18 @@ class Ingestion:
 
 @asynccontextmanager
 async def ingestion(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, *, data_dir: Path | None = None
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    data_dir: Path | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Ingestion]:
     """Run ingestion with a platform and a payment provider in its register, which it reads at each call."""
     for name in ("admission", "parts.linking"):
         monkeypatch.setattr(f"services.ingestion.commands.{name}.AGE_SECONDS_MAX", 0.0)
-    async with running("ingestion", assemble, database_url, data_dir=data_dir) as service:
+    async with running("ingestion", assemble, database_url, data_dir=data_dir, environ=environ) as service:
         made = Ingestion(service, database_url)
-        await made.register("bazaar.example", PLATFORM)
-        await made.register("bank", PROVIDER)
+        if not environ:
+            await made.register("bazaar.example", PLATFORM)
+            await made.register("bank", PROVIDER)
         yield made

@@ -210,6 +210,8 @@ def _denials(
     if part.role and part.WhichOneof("link") != "linking_key" and part.role not in roles:
         role = pb.PartyRole.Name(part.role)
         denials.append(item_error("PARTY_ROLE_NOT_REGISTERED", f"{path}.role", role, filer=filer))
+    if part.WhichOneof("link") in ("order", "house_document") and not part.consignment_filer:
+        denials.append(item_error("ELEMENT_MISSING", f"{path}.consignment_filer"))
     return denials
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from libs.store.database import Database
 from libs.store.errors import StoreConflict
 from libs.store.tables import schema
 from libs.telemetry.metrics import REGISTRY
-from luxor.consignment.v1.consignment_pb2 import NATURE_SALE, SCHEME_CBEC, Consignment
+from luxor.consignment.v1.consignment_pb2 import IDENTIFIER_TYPE_EORI, NATURE_SALE, SCHEME_CBEC, Consignment
 from luxor.ingestion.v1 import filers_pb2 as filers
 from luxor.ingestion.v1 import parts_pb2 as pb
 from services.ingestion.commands.housekeeping import expire_parts
@@ -254,6 +255,48 @@ async def test_a_part_with_which_the_filing_would_be_refused_waits_for_what_is_l
         await service.link("shop", mrn)
         version, row = await service.newest()
         assert (version, row.nature, row.items[0].price.minor) == (2, NATURE_SALE, 1999)
+
+
+async def test_what_a_part_added_stays_where_a_rule_would_refuse_it_now(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    strict = tmp_path / "checks.yaml"
+    strict.write_text("levels: {EORI_MALFORMED: reject}", encoding="utf-8")
+    malformed = put(Consignment(), "buyer.identifier", "?")
+    malformed.buyer.identifier_type = IDENTIFIER_TYPE_EORI
+    async with ingestion(database_url, monkeypatch, data_dir=tmp_path) as service:
+        await service.submit(named(0), named(1))
+        await service.file_parts("bazaar.example", part("P-0", PLATFORM, malformed, order="O-0"))
+        assert (await service.newest())[1].buyer.identifier == "?"
+    environ = {"LUXOR_INGESTION_FILING_CHECKS": str(strict)}
+    async with ingestion(database_url, monkeypatch, data_dir=tmp_path, environ=environ) as service:
+        await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
+        version, row = await service.newest()
+        assert (version, row.buyer.identifier, row.payment.reference) == (3, "?", "PAY-1")
+        # What was never joined is refused as on any day.
+        await service.file_parts("bazaar.example", part("P-1", PLATFORM, malformed, order="O-1"))
+        assert (await service.newest("REF-1"))[0] == 1
+
+
+async def test_a_part_states_whose_consignments_it_means_unless_it_has_the_secret_of_one(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = pb.HouseDocumentLink(carrier_identifier="AIR-1", number="H000000000")
+    async with ingestion(database_url, monkeypatch) as service:
+        by_order, by_document, by_key = await service.file_parts(
+            "bazaar.example",
+            part("P-0", PLATFORM, sale(), order="O-0", consignment_filer=""),
+            part("P-1", PLATFORM, sale(), house_document=document, consignment_filer=""),
+            part("P-2", PLATFORM, sale(), key=KEY, consignment_filer=""),
+        )
+        for result in (by_order, by_document):
+            (error,) = result.errors
+            assert (error.reason, error.path.partition(".")[2]) == ("ELEMENT_MISSING", "consignment_filer")
+        assert not by_key.errors
+        (mrn,) = await service.submit(consignment())
+        assert (await service.newest())[0] == 1
+        assert await service.link("shop", mrn) == ""
+        assert (await service.newest())[0] == 2
 
 
 async def test_the_parts_that_a_jurisdiction_requires_are_missing_until_they_are_joined(

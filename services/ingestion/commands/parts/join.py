@@ -207,7 +207,9 @@ class JoinParts:
             # What was joined stays, also when the register changes: a declaration loses nothing that it had.
             may_add = part.is_joined or part.has_linking_key
             may_add = may_add or parties.may_add(part.filer, part.role, filed.table, filed.row)
-            if not may_add or part.consignment_filer not in ("", filing.filer):
+            # Whoever names an order of somebody else gets nothing of its parts: the party states whose consignments it means.
+            means_it = part.consignment_filer == filing.filer or (part.has_linking_key and not part.consignment_filer)
+            if not may_add or not (part.is_joined or means_it):
                 continue
             if len(found) == PARTS_MAX or size + len(part.content) > PARTS_BYTES_MAX:
                 break
@@ -223,22 +225,27 @@ class JoinParts:
         filed = _content(row.table, row.row)
         stated = [Part(part.filer, Consignment.FromString(part.content)) for part in parts]
 
-        def attempt(places: Iterable[int]) -> tuple[Checked, list[PartResult], dict[tuple[str, str], ElementError]]:
-            content, results = join(filed, filing.filer, [stated[place] for place in places])
+        def check(content: Consignment) -> tuple[Checked, dict[tuple[str, str], ElementError]]:
             content.function, content.amended_mrn, content.amended_version = (
                 MESSAGE_FUNCTION_AMEND,
                 number,
                 filing.current,
             )
             checked = self._check(Table.from_messages([content], ConsignmentColumns, Consignment))
-            errors = {(each.reason, each.path): each for each in checked.errors.get(0, ()) if not each.warns}
+            return checked, {(each.reason, each.path): each for each in checked.errors.get(0, ()) if not each.warns}
+
+        def attempt(places: Iterable[int]) -> tuple[Checked, list[PartResult], dict[tuple[str, str], ElementError]]:
+            content, results = join(filed, filing.filer, [stated[place] for place in places])
+            checked, errors = check(content)
             return checked, results, errors
 
         checked, results, errors = attempt(range(len(parts)))
         not_added: dict[int, list[ElementError]] = {}
         if errors:
-            # What was accepted stays accepted, whatever is refused of it today.
-            known = attempt(())[2].keys()
+            # What was accepted stays accepted, whatever is refused of it today: what the filer stated, and the current version with what parts added.
+            current = filing.versions[filing.current]
+            joined_before = check(_content(current.table, current.row))[1] if filing.current > filed_version else {}
+            known = attempt(())[2].keys() | joined_before.keys()
 
             def refused(places: Sequence[int]) -> dict[tuple[str, str], ElementError]:
                 return {key: error for key, error in attempt(places)[2].items() if key not in known}

@@ -1,4 +1,4 @@
-"""No request, whatever its bytes, makes a service fail: every RPC of every service, as every role that may call it.
+"""No request, whatever its bytes, makes a service fail or gets a reason outside the catalogue: every RPC, as every role that may call it.
 
 A service that fails answers INTERNAL and advises to send the request again, which fails again. The requests follow from
 the descriptors (tests/support/hostile.py), so a new RPC or field is attacked without a line here.
@@ -20,13 +20,16 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from libs.server.catalogue import reasons
 from libs.server.errors import reason_of
 from libs.server.identity import Role
 from libs.server.interceptor.bounds import results_of
 from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.tables.migrate import migrate
+from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.feed.v1 import feed_pb2
 from luxor.statistics.v1 import statistics_pb2
 from tests.support import hostile
@@ -80,7 +83,7 @@ class Attack:
             except grpc.aio.AioRpcError as error:
                 code, reason = error.code().name, reason_of(error)
                 self.outcomes[code] += 1
-                if code in FAILED and reason != ABSENT:
+                if (code in FAILED and reason != ABSENT) or reason not in reasons():
                     self.failures.append(f"{name}: {code} {reason} for {raw[:300]!r}")
                 return reason, b""
         self.outcomes["OK"] += 1
@@ -114,8 +117,18 @@ class Attack:
             results = results_of(GetMessageClass(method.output_type).FromString(answer))
             if len(results) != len(getattr(request, batch.name)):
                 self.failures.append(f"{name}: {len(results)} results of {len(getattr(request, batch.name))}")
+            unknown = {each.reason for result in results for each in errors_of(result)} - reasons().keys()
+            if unknown:
+                self.failures.append(f"{name}: {unknown} are in no catalogue")
             if b"INTERNAL" in answer:
                 self.failures.append(f"{name}: an entry failed in {raw[:300]!r}")
+
+
+def errors_of(result: Message) -> Iterator[ItemError]:
+    """Yield the errors of one entry of a batch."""
+    for each, value in result.ListFields():
+        if each.message_type is ItemError.DESCRIPTOR:
+            yield from value if each.is_repeated else [value]
 
 
 def requests(method: MethodDescriptor) -> Iterator[bytes]:

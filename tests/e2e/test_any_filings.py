@@ -33,7 +33,9 @@ from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2 as ingestion_pb
 from luxor.ingestion.v1 import parts_pb2 as parts_pb
 from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
+from luxor.ingestion.v1.parts_pb2_grpc import PartServiceStub
 from luxor.revenue.v1 import sales_pb2
+from luxor.revenue.v1.sales_pb2_grpc import SaleServiceStub
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from services.clearance.__main__ import assemble as clearance
 from services.ingestion.__main__ import assemble as ingestion
@@ -153,6 +155,17 @@ class World:
         call = ingestion_pb.SubmitConsignmentsRequest(request_id=request, consignments=rows)
         return list((await stub.SubmitConsignments(call, **CALL)).results)
 
+    async def file_part(self, ident: str, row: parts_pb.FilingPart, request: str) -> Any:
+        stub = await self.stub("ingestion", PartServiceStub, ident)
+        call = parts_pb.FilePartsRequest(request_id=request, parts=[row])
+        return (await stub.FileParts(call, **CALL)).results[0]
+
+    async def sell(self, made: sales_pb2.Sale, request: str) -> str | int:
+        """File a sale and return its version, or the reason of its refusal."""
+        stub = await self.stub("revenue", SaleServiceStub, MARKETPLACE)
+        call = sales_pb2.FileSalesRequest(request_id=request, sales=[made])
+        return sales.outcomes((await stub.FileSales(call, **CALL)).results)[0]
+
     async def receipt(self, ident: str, mrn: str) -> Any:
         stub = await self.stub("ingestion", IngestionServiceStub, ident)
         key = ingestion_pb.ReceiptKey(mrn=mrn)
@@ -189,9 +202,9 @@ class World:
 
     async def sale(self, order: str) -> Any:
         """Return a sale as officers see it, None where there is none."""
-        stub = await sales.sales_stub(self.services["revenue"], "officer", "otto")
+        stub = await self.stub("revenue", SaleServiceStub, "otto", "officer")
         request = sales_pb2.ListSalesRequest(platform=MARKETPLACE, order_numbers=[order])
-        found = (await stub.ListSales(request, timeout=SECONDS)).sales
+        found = (await stub.ListSales(request, **CALL)).sales
         return found[0] if found else None
 
 
@@ -379,7 +392,7 @@ class Filings(RuleBasedStateMachine):
         row = part(reference, role, content, consignment_filer=slot.owner)
         row.order.platform, row.order.number = MARKETPLACE, self.order(order)
         self.filed_parts.append((filer, row))
-        (result,) = await self.world.filing.file_parts(filer, row, request_id=self.request())
+        result = await self.world.file_part(filer, row, self.request())
         assert result.receipt.reference, result
         for each in self.slots:
             if ORDERS[each.place] == order and each.owner == slot.owner:
@@ -396,13 +409,13 @@ class Filings(RuleBasedStateMachine):
         if not self.filed_parts:
             return
         filer, row = self.filed_parts[place % len(self.filed_parts)]
-        (result,) = await self.world.filing.file_parts(filer, row, request_id=self.request())
+        result = await self.world.file_part(filer, row, self.request())
         assert result.receipt.reference == row.reference
         other = parts_pb.FilingPart()
         other.CopyFrom(row)
         other.consignment.payment.payer = other.consignment.buyer.name = "Cem Example"
         other.consignment.ClearField("buyer" if row.role == PROVIDER else "payment")
-        (result,) = await self.world.filing.file_parts(filer, other, request_id=self.request())
+        result = await self.world.file_part(filer, other, self.request())
         assert result.errors[0].reason == "PART_REFERENCE_REUSED"
 
     @rule(place=st.integers(0, 60), is_same_request=st.booleans())
@@ -458,7 +471,7 @@ class Filings(RuleBasedStateMachine):
                 (stranger, unregistered, "PARTY_ROLE_NOT_REGISTERED"),
                 (platform, of_anybody, "ELEMENT_MISSING"),
             ):
-                (result,) = await self.world.filing.file_parts(by, some, request_id=self.request())
+                result = await self.world.file_part(by, some, self.request())
                 assert [each.reason for each in result.errors] == [reason], result
             return
         # A part may make a version meanwhile.
@@ -488,10 +501,8 @@ class Filings(RuleBasedStateMachine):
             )
         else:
             expected = "AMENDED_VERSION_UNKNOWN" if versions else "AMENDED_SALE_UNKNOWN"
-        stub = await sales.sales_stub(self.world.services["revenue"], ident=MARKETPLACE)
         made = sales.sale(self.order(number), price, replaces=replaced)
-        assert sales.outcomes(await sales.file(stub, [made], self.request())) == [expected]
-        assert sales.outcomes(await sales.file(stub, [made], self.request())) == [expected]
+        assert [await self.world.sell(made, self.request()) for _ in range(2)] == [expected] * 2
 
     @rule(slot=PLACE)
     def arrive(self, slot: int) -> None:

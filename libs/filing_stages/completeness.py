@@ -107,8 +107,12 @@ def additions(
 def required_parts(filings: Table, data_sets: DataSets, day: int) -> list[tuple[Role, ...]]:
     """Return for each filing, accepted on `day` since 1970-01-01, the roles of which its jurisdiction requires a part; none for exports."""
     found: list[tuple[Role, ...]] = [()] * filings.rows
-    of_country = np.where(exports(filings), -1, jurisdictions(filings, data_sets))
-    for place in sorted(set(of_country.tolist()) - {-1}):
+    requiring = [place for place, each in enumerate(data_sets.jurisdictions) if each.parts]
+    of_country = jurisdictions(filings, data_sets)
+    if not among(of_country, requiring).any():
+        return found
+    of_country = np.where(exports(filings), -1, of_country)
+    for place in requiring:
         for part in data_sets.jurisdictions[place].parts:
             rule = data_sets.conditions[part.condition].rule
             assert rule is not None, "checked when the file was read"

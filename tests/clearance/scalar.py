@@ -135,11 +135,13 @@ class Place:
     """Whether the goods are to be presented by an act of its own, and were not."""
     lost: bool = False
     """Whether a movement lost the goods, and they did not turn up."""
+    parts_missing: bool = False
+    """Whether a part is missing that the jurisdiction requires, and no officer released the goods in spite of it."""
 
     @property
     def held(self) -> bool:
-        """Whether something holds that only a person lifts."""
-        return self.officer_hold or self.screening_hold or self.violation
+        """Whether something holds that only a person lifts, or a part that is still to come."""
+        return self.officer_hold or self.screening_hold or self.violation or self.parts_missing
 
     @property
     def presented(self) -> bool:
@@ -206,7 +208,9 @@ def refused(event: Event, now: Place) -> str:
         case Event.REROUTED:
             return "" if held and not now.held and not now.in_transit else "NOT_DUE"
         case Event.EXPIRED:
-            return "" if (awaiting or held) and not now.arrived and not now.held else "NOT_DUE"
+            # A missing part keeps nothing that nobody inspected: the goods do not come, and neither does the part.
+            stays = now.officer_hold or now.screening_hold or (now.inspected and now.held)
+            return "" if (awaiting or held) and not now.arrived and not stays else "NOT_DUE"
         case Event.STORAGE_REMINDED | Event.STORAGE_ENDED:
             return "" if (held or controlled) and now.presented and not now.in_transit else "NOT_DUE"
         case Event.PRESENTED:

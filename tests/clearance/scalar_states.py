@@ -56,6 +56,7 @@ def place(record: Record, at: int) -> scalar.Place:
         control_hold=record["control_hold"],
         in_transit=record["transit_started_at"] is not None and record["transit_ended_at"] is None,
         to_present=record["presentation_due_at"] is not None and record["presented_at"] is None,
+        parts_missing="PARTS_MISSING" in record["reasons"],
         lost=record["transit_outcome"] == pb.TRANSIT_OUTCOME_LOST,
     )
 

@@ -8,7 +8,16 @@ from services.ingestion.filing import elements
 def uncovered() -> list[str]:
     """Name the columns of the contract that no entry covers."""
     schema = schema_of(ConsignmentColumns)
-    envelope = {"mrn", "version", "filer", "accepted_at", "partition", "carrier_id", "filer_trusted_until"}
+    envelope = {
+        "mrn",
+        "version",
+        "filer",
+        "accepted_at",
+        "partition",
+        "carrier_id",
+        "filer_trusted_until",
+        "missing_roles",
+    }
     missing = [name for name in schema.columns if name not in elements.CONSIGNMENT and name not in envelope]
     for name, child in schema.children.items():
         missing += [f"{name}.{column}" for column in child.columns if column not in elements.CHILDREN[name]]

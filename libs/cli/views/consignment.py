@@ -103,6 +103,8 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     row("check code", each.get("check_code", ""))
     row("release", *_release(each.get("release", {})))
     row("stages", "\n".join(_incomplete(each.get("incomplete_stages", ()))))
+    missing = [words(short(role, "PARTY_ROLE_")) for role in each.get("missing_roles", ())]
+    row("missing parts", ", ".join(missing))
     row("audit", "to be audited after its release" if decision.get("audit") else "")
     row("note", safe(each.get("note", "")))
     row(

@@ -44,6 +44,8 @@ NO_FIGURES: Final = frozenset(
     }
 )  # fmt: skip
 """Reasons of luxor.revenue.v1.AssessmentColumns, and INCOMPLETE, that are removed once there are figures."""
+PARTS_MISSING: Final = "PARTS_MISSING"
+"""A part that the jurisdiction requires is missing. It holds the goods in every lane, until a version with all parts or an officer's release."""
 OFFICER_HOLD: Final = "OFFICER_HOLD"
 STATED_BY_OFFICER: Final = ("OFFICER_DECISION", OFFICER_HOLD)
 """Reasons of an officer's hold without other reasons; filers and carriers read a hold by a screening match as one."""
@@ -87,6 +89,8 @@ class Assessment:
     """Account that secures the debt at the border, "" where there is none."""
     without_debt: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
     """Whether it owes nothing though revenue has no figures: correspondence and documents without value, shape (n,); by default none."""
+    parts_missing: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
+    """Whether a required part of the filing is missing, shape (n,); by default none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,16 @@ class BatchDecision:
     """Whether the debt alone holds it, open or not computed."""
 
 
+def lacks_parts(reasons: Ragged) -> BoolArray:
+    """Return which lists of reasons say that a part is missing; one value for all where none does."""
+    assert isinstance(reasons.values, Strings)
+    if PARTS_MISSING not in reasons.values.dictionary:
+        return np.zeros((), np.bool_)
+    found = np.zeros(len(reasons.lengths), np.bool_)
+    found[reasons.owners()[reasons.values.isin({PARTS_MISSING})]] = True
+    return found
+
+
 def decide(assessment: Assessment) -> BatchDecision:
     """Decide on n consignments."""
     lane = assessment.lane
@@ -114,7 +128,7 @@ def decide(assessment: Assessment) -> BatchDecision:
     unvalued = why.present
     debt = _debt(assessment, unvalued)
     open_debt = debt == Debt.OPEN
-    clear = (lane == Lane.GREEN) | (lane == Lane.BLUE)
+    clear = ((lane == Lane.GREEN) | (lane == Lane.BLUE)) & ~assessment.parts_missing
     release = clear & ~unvalued & ~open_debt
     return BatchDecision(
         release=release,
@@ -146,7 +160,9 @@ def _debt(assessment: Assessment, unvalued: BoolArray) -> IntArray:
 
 
 def _reasons(assessment: Assessment, revenue_reasons: Strings, open_debt: BoolArray) -> Ragged:
-    """Put in order, each once: findings' reasons (not of green ones), CUSTOMS_CHECK, the lane's own where there is none, revenue's, the debt's."""
+    """Put in order, each once: findings' reasons (not of green ones), CUSTOMS_CHECK, the lane's own where there is none, revenue's, the debt's,
+    that of missing parts.
+    """
     rows = len(assessment.lane)
     unvalued = revenue_reasons.present
     findings = assessment.reasons
@@ -165,6 +181,8 @@ def _reasons(assessment: Assessment, revenue_reasons: Strings, open_debt: BoolAr
         (np.flatnonzero(unvalued), _places(revenue_reasons, dictionary)[unvalued]),
         (np.flatnonzero(open_debt), _places(Strings.constant(DEBT_OPEN, rows), dictionary)[open_debt]),
     ]
+    if (missing := assessment.parts_missing).any():
+        pairs.append((np.flatnonzero(missing), _places(Strings.constant(PARTS_MISSING, rows), dictionary)[missing]))
     owner = np.concatenate([pair[0] for pair in pairs])
     place = np.concatenate([pair[1] for pair in pairs])
     _, first = np.unique(owner * len(dictionary) + place, return_index=True)

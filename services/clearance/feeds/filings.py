@@ -37,7 +37,7 @@ from services.clearance.goods_controls.requirements import cited_licences
 from services.clearance.metrics import count_charges
 from services.clearance.pre_loading.recommendation import recommendations
 from services.clearance.pre_loading.scope import omitted, to_assess
-from services.clearance.pre_loading.stages import early_of
+from services.clearance.pre_loading.stages import early_of, missing_parts
 from services.clearance.release_category.determination import categories_of
 from services.clearance.rights.matching import Matcher
 from services.clearance.store import STATE_DAYS, days_of
@@ -227,7 +227,10 @@ class Intake:
             early = early_of(part.filings)
             answers = assessment_of(risk, revenue)
             unvalued = early.reasons(answers.unvalued)
-            verdict = decide(replace(answers, without_debt=categories.without_debt, unvalued=unvalued))
+            missing, roles = missing_parts(part.filings)
+            verdict = decide(
+                replace(answers, without_debt=categories.without_debt, unvalued=unvalued, parts_missing=missing)
+            )
             unjudged = None
             if loading is not None:
                 columns |= recommendations(part.filings.rows, before_loading, loading)
@@ -239,7 +242,7 @@ class Intake:
             columns |= cited_licences(part.filings, self._decide_filings.goods)
             columns |= omitted(part.filings, self._decide_filings.parameters, unjudged)
             columns |= matcher.matches(part.filings)
-            table = new_states(part.filings, {**columns, **categories.columns, **early.columns}, verdict)
+            table = new_states(part.filings, {**columns, **categories.columns, **early.columns, **roles}, verdict)
         except (Misaligned, MalformedColumns) as error:
             raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error
         return table, verdict.release

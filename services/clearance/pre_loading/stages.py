@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, schema_of
+from libs.columns.arrays import BoolArray
 from libs.customs.time import MICROS_PER_DAY
 from libs.filing_stages.completeness import before_declaration, gaps
 from libs.filing_stages.deadlines import late
@@ -22,7 +22,7 @@ _SCHEMA = schema_of(ClearanceColumns).children["incomplete_stages"]
 class EarlyFilings:
     """The filings of a batch that were made before the declaration."""
 
-    rows: NDArray[np.bool_]
+    rows: BoolArray
     """Which they are, shape (n,)."""
     columns: dict[str, Column] = field(default_factory=dict)
     """The columns of the state with the stages for which they are not complete, and with late filings among all; without absent ones."""
@@ -56,7 +56,16 @@ def early_of(filings: Table) -> EarlyFilings:
     return EarlyFilings(rows, {"incomplete_stages": Ragged.of_lengths(lengths, table)} | late_column(filings, rows))
 
 
-def late_column(filings: Table, early: NDArray[np.bool_]) -> dict[str, Column]:
+def missing_parts(filings: Table) -> tuple[BoolArray, dict[str, Column]]:
+    """Return which filings lack a required part, shape (n,), and the columns of the state with the roles: none if none does."""
+    roles = filings.ragged("missing_roles")
+    missing: BoolArray = roles.lengths > 0
+    if not missing.any():
+        return np.zeros((), np.bool_), {}
+    return missing, {"missing_roles": roles}
+
+
+def late_column(filings: Table, early: BoolArray) -> dict[str, Column]:
     """Return the column of the state with which first versions of filings missed their deadline, by their acceptance; none if none did."""
     found = np.zeros(filings.rows, np.bool_)
     for _, _, rows in late(filings, included(), early, filings.ints("accepted_at").values):

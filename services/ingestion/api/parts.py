@@ -12,7 +12,6 @@ from libs.columns import Table, digests
 from libs.customs.codes import tidy_code
 from libs.customs.identifiers import mrn
 from libs.customs.time import day_of
-from libs.filing_stages.completeness import required_parts
 from libs.filing_stages.law import DataSets, included
 from libs.server import call
 from libs.server.errors import WARNING, Refusal, item_error
@@ -20,7 +19,7 @@ from libs.server.identity import Role, is_id
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import check_request_id, page_size_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE, Consignment
+from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.errors.v1.errors_pb2 import SEVERITY_ERROR, ItemError
 from luxor.ingestion.v1 import parts_pb2 as pb
 from luxor.ingestion.v1.parts_pb2_grpc import PartServiceServicer
@@ -29,6 +28,7 @@ from services.ingestion.commands.admission import FilerAdmission, NotAdmitted
 from services.ingestion.commands.parts.file import FileParts, PartContent, receipt_of
 from services.ingestion.commands.parts.linking import CurrentParties, LinkConsignments, Linking
 from services.ingestion.filing.findings import ERRORS_MAX, ElementError
+from services.ingestion.filing.stages import missing_roles
 from services.ingestion.filing.validation import ENVELOPE, check_stated
 from services.ingestion.metrics import parts as parts_counted
 from services.ingestion.parts.joining import elements_beyond
@@ -151,11 +151,7 @@ class PartService(PartServiceServicer):
             owner, consignment = await self._consignment(request.mrn, None if is_officer else identity.id)
             filer = identity.id if consignment is None else ""
             if consignment is not None:
-                parties = await self._parties.read()
-                joined = await self._parts.roles_of(request.mrn)
-                # Whoever has a linking key may state anything: only a registered party makes the part that a law requires.
-                roles = {role for role, party in joined if role in parties.roles_of(party)}
-                response.missing_roles.extend(_missing(consignment, roles, request.mrn, self._data_sets))
+                response.missing_roles.extend(missing_roles(consignment, 0))
         else:
             filer = identity.id
         today = day_of(await self._store.database.now())
@@ -267,15 +263,6 @@ def _of_part(error: ElementError, path: str) -> ItemError:
     """Return an error of a consignment as that of a part."""
     below = error.path.partition("]")[2]
     return messages.item_error_of(error, f"{path}.consignment{below}")
-
-
-def _missing(filed: Table, roles: set[int], number: str, data_sets: DataSets) -> list[pb.PartyRole.ValueType]:
-    """Return the roles that the jurisdiction of a consignment requires and `roles` lacks; none of one that was withdrawn."""
-    if filed.ints("function").values[0] == MESSAGE_FUNCTION_INVALIDATE:
-        return []
-    (required,) = required_parts(filed, data_sets, mrn.parse(number).day)
-    numbers = [pb.PartyRole.Value(f"PARTY_ROLE_{each}") for each in required]
-    return [each for each in numbers if each not in roles]
 
 
 def _part_of(part: PartRecord, today: int, reader: Reader) -> pb.FiledPart:

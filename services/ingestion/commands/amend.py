@@ -26,6 +26,7 @@ from services.ingestion.filing.amendment import (
     unknown_filing,
 )
 from services.ingestion.filing.findings import ElementError
+from services.ingestion.filing.stages import with_missing_roles
 from services.ingestion.quality.scorecards import Card, Key
 from services.ingestion.quality.scores import Array, later_version
 from services.ingestion.store.amendments import Amendments
@@ -293,6 +294,8 @@ def _contents(table: Table, new: dict[int, Outcome]) -> tuple[Table, list[int]]:
     for group in sources.values():
         own = table.take(np.array([row for row, _ in group], np.int64))
         former = group[0][1].table.take(np.array([each.row for _, each in group], np.int64))
+        if "missing_roles" in former.names:
+            former = with_missing_roles(former, {})
         parts.append(
             former.with_columns(
                 {

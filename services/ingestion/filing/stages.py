@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Ragged, Table
+from libs.columns import Ints, Ragged, Table
 from libs.columns.arrays import BoolArray
 from libs.filing_stages import completeness, deadlines
 from libs.filing_stages.direction import exports
 from libs.filing_stages.law import ITEMS, Stage, included
 from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE, MESSAGE_FUNCTION_NEW
+from luxor.ingestion.v1.parts_pb2 import PartyRole
 from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.elements import ITEMS_REQUIRED, REQUIRED
 from services.ingestion.filing.plausibility import Finding
@@ -87,6 +88,29 @@ def gaps(table: Table, rows: npt.NDArray[np.integer], day: int) -> Iterator[tupl
         for row, stages in zip(rows.tolist(), found, strict=True):
             for stage, elements in stages:
                 yield row, {"stage": _NAMES[stage], "elements": ", ".join(elements)}
+
+
+def required_roles(table: Table, day: int) -> dict[int, tuple[str, ...]]:
+    """Return by row the roles of which the jurisdiction of a filing, accepted on `day`, requires a part; none of invalidations."""
+    found = completeness.required_parts(table, included(), day)
+    if not any(found):
+        return {}
+    filed = (table.ints("function").values != MESSAGE_FUNCTION_INVALIDATE).tolist()
+    return {row: roles for row, roles in enumerate(found) if roles and filed[row]}
+
+
+def with_missing_roles(table: Table, roles: Mapping[int, Sequence[str]]) -> Table:
+    """Return filings with the column of the roles of which they lack a required part; `roles` by row, the names as in the data sets."""
+    lengths = [len(roles.get(row, ())) for row in range(table.rows)]
+    numbers = [PartyRole.Value(f"PARTY_ROLE_{each}") for row in range(table.rows) for each in roles.get(row, ())]
+    return table.with_columns({"missing_roles": Ragged.of_lengths(lengths, Ints.of(numbers))})
+
+
+def missing_roles(table: Table, row: int) -> tuple[PartyRole.ValueType, ...]:
+    """Return the roles of which a filing lacks a required part."""
+    roles = table.ragged("missing_roles")
+    assert isinstance(roles.values, Ints)
+    return tuple(roles.values.values[roles.span(row)].tolist())
 
 
 def additions(table: Table, early: BoolArray, rules: CheckRules, day: int) -> Iterator[Finding]:

@@ -131,9 +131,15 @@ def check(
             _check_plausibility(root, timeliness.findings, findings)
     if early.any():
         _check_stages(root, early, day, findings)
+    roles = stages.required_roles(cleaned, day)
+    for row, names in roles.items():
+        facts: dict[str, object] = {"roles": ", ".join(names)}
+        findings.add(row, ElementError("PARTS_REQUIRED", root.place(row), warns=True, facts=facts))
     late = frozenset[int]() if timeliness is None else frozenset(np.flatnonzero(timeliness.late).tolist())
     quality = None if rules is None else _quality(cleaned, early, day, rules, timeliness, findings)
     filled = _fill(cleaned).with_columns(_carrier_id(table))
+    if roles:
+        filled = stages.with_missing_roles(filled, roles)
     return Checked(filled, findings.refused, findings.sorted(), findings.left_out, late, quality)
 
 

@@ -291,17 +291,6 @@ class PartStore:
             columns["part_number"].values,
         )
 
-    async def roles_of(self, number: str) -> set[tuple[int, str]]:
-        """Return the roles and the filers of the parts that are joined with a consignment."""
-        joined = (
-            "select distinct p.role, p.filer from part_join j join part p on p.day = j.part_day and p.number = j.part_number "
-            "where j.day = $1 and j.mrn = $2"
-        )
-        async with self.database.connection() as reader:
-            return {
-                (row["role"], row["filer"]) for row in await reader.raw.fetch(joined, mrn.parse(number).day, number)
-            }
-
     async def has_joined(self, number: str) -> bool:
         """Return whether any part is joined with a consignment."""
         async with self.database.connection() as reader:

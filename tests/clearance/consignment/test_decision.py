@@ -193,3 +193,15 @@ def test_an_answer_that_values_another_number_of_items_is_refused() -> None:
     with pytest.raises(Misaligned, match="another number of items"):
         check(filings, risk, revenue)
     check(filings.take(np.array([0])), risk, _answers([[236, 1, 4]], [3])[1])
+
+
+@pytest.mark.parametrize("lane", [Lane.GREEN, Lane.BLUE, Lane.YELLOW])
+def test_a_missing_part_holds_in_every_lane_and_no_payment_ends_that(lane: Lane) -> None:
+    cases: list[Case] = [(lane, [], "", 0, 0, ""), (lane, [], "", 300, 0, ""), (lane, [], "", 300, 0, "")]
+    verdict = decide(replace(assessment(cases), parts_missing=np.array([True, True, False])))
+    assert not verdict.release.any()
+    assert verdict.debt_hold.tolist() == [False, False, lane != Lane.YELLOW]
+    found = [told(verdict, row)[2] for row in range(3)]
+    assert [each[-1] for each in found] == ["PARTS_MISSING", "PARTS_MISSING", "DEBT_OPEN"]
+    assert [each.count("PARTS_MISSING") for each in found] == [1, 1, 0]
+    assert "DEBT_OPEN" in found[1]

@@ -28,7 +28,7 @@ FLAGS: Final = (
     "waiting",
     "inspected",
     "debt_hold",
-    "violation",
+    "blocked",
     "control_hold",
     "in_transit",
     "unpresented",
@@ -52,8 +52,9 @@ def met(now: Situation) -> frozenset[Condition]:
         Condition.PRESENTED: bool(now["arrived"] and not now["unpresented"]),
         Condition.NOT_PRESENTED: bool(not now["arrived"] or now["unpresented"]),
         Condition.PRESENTATION_MISSING: bool(now["unpresented"]),
-        Condition.HOLD: held or bool(now["violation"]),
+        Condition.HOLD: held or bool(now["blocked"]),
         Condition.HELD_ALREADY: held,
+        Condition.EVIDENCE: held or bool(now["blocked"] and now["inspected"]),
         Condition.DEBT_OPEN: now["debt"] == Debt.OPEN,
         Condition.UNSETTLED: now["debt"] in (Debt.OPEN, Debt.UNKNOWN),
         Condition.SETTLED: now["debt"] not in (Debt.OPEN, Debt.UNKNOWN),
@@ -109,7 +110,7 @@ def states_in(state: State) -> Table:
             "control_hold": Bools.of(flags("control_hold")),
             "transit_started_at": Ints.of([13] * rows),
             "transit_ended_at": Ints.of([14] * rows, ~flags("in_transit")),
-            "violation_found_by": Strings.of(["vera" if each else "" for each in flags("violation")]),
+            "violation_found_by": Strings.of(["vera" if each else "" for each in flags("blocked")]),
         },
     )
 
@@ -169,7 +170,9 @@ def test_goods_expire_only_without_an_arrival_and_without_a_hold() -> None:
     ]
     for state, now, row in cases:
         expires = row is not None and not row.refusal
-        free = not (now["arrived"] or now["officer_hold"] or now["screening_hold"] or now["violation"])
+        # Of goods that nobody inspected, a missing part alone is no evidence.
+        evidence = now["officer_hold"] or now["screening_hold"] or (now["blocked"] and now["inspected"])
+        free = not (now["arrived"] or evidence)
         assert expires == (state in (State.AWAITING_ARRIVAL, State.HELD) and free)
         assert not expires or row is None or row.next == State.EXPIRED
 

@@ -40,6 +40,11 @@ PLACES += [
     for each in PLACES
     if each.debt in (Debt.NONE, Debt.OPEN, Debt.UNKNOWN) and not each.in_transit
 ]
+PLACES += [
+    replace(each, violation=False, parts_missing=True)
+    for each in PLACES
+    if each.violation and each.debt in (Debt.NONE, Debt.OPEN) and not each.to_present
+]
 
 
 def situation(places: list[Place]) -> Situation:
@@ -52,7 +57,6 @@ def situation(places: list[Place]) -> Situation:
         "waiting",
         "inspected",
         "debt_hold",
-        "violation",
         "control_hold",
         "in_transit",
     )
@@ -61,6 +65,7 @@ def situation(places: list[Place]) -> Situation:
         numbers("arrived") > 0,
         numbers("debt"),
         **{name: numbers(name) > 0 for name in flags},
+        blocked=(numbers("violation") > 0) | (numbers("parts_missing") > 0),
         unpresented=numbers("to_present") > 0,
     )
 

@@ -320,6 +320,14 @@ async def test_the_parts_that_a_jurisdiction_requires_are_missing_until_they_are
         assert [len(each.consignments) for each in (await service.parts_of("shop", mrn)).parts] == [1, 1]
         assert list((await service.parts_of("shop", mrn)).missing_roles) == [PLATFORM, CARRIER]
         assert not (await service.parts_of("shop", other)).missing_roles
+        # The platform repeats what the filer stated: nothing is added, and its part is no longer missing.
+        version, before = await service.newest()
+        await service.file_parts(
+            "bazaar.example", part("P-0", PLATFORM, Consignment(incoterm=before.incoterm), order="O-0")
+        )
+        await service.settled()
+        assert list((await service.parts_of("shop", mrn)).missing_roles) == [CARRIER]
+        assert (await service.newest())[0] == version + 1
 
 
 async def test_a_consignment_that_the_store_refuses_delays_no_other_one(

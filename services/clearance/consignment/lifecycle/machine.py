@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Table, among
 from services.clearance.consignment.columns import in_transit
+from services.clearance.consignment.decision import lacks_parts
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.lifecycle.table import TABLE, Condition, Effect, refusal_without_row
 from services.clearance.consignment.presentation.times import unpresented
@@ -33,8 +34,8 @@ class Situation:
     """Whether an inspection was recorded, or an officer adjusted value or goods."""
     debt_hold: BoolArray
     """Whether only the debt holds it, open or not computed."""
-    violation: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
-    """Whether an inspection found a violation that no officer has resolved; by default there is none."""
+    blocked: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
+    """Whether an inspection found a violation that no officer has resolved, or a required part is missing; by default neither."""
     control_hold: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
     """Whether controls, and perhaps the debt, alone hold it; by default nothing is held by controls."""
     in_transit: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
@@ -56,7 +57,7 @@ def situation(table: Table, at: int | IntArray) -> Situation:
         waiting=delay.valid & (delay.values > at),
         inspected=table.ints("inspected_at").valid | table.ints("adjusted_at").valid,
         debt_hold=table.bools("debt_hold").values,
-        violation=open_violations(table),
+        blocked=open_violations(table) | lacks_parts(table.ragged("reasons")),
         control_hold=table.bools("control_hold").values,
         # One value for all where none is: the usual batch pays for no further flag.
         in_transit=moving if moving.any() else np.zeros((), np.bool_),
@@ -111,7 +112,7 @@ _FLAGS: Final = (
     "waiting",
     "inspected",
     "debt_hold",
-    "violation",
+    "blocked",
     "control_hold",
     "in_transit",
     "unpresented",
@@ -137,8 +138,9 @@ def _conditions() -> dict[Condition, BoolArray]:
         Condition.PRESENTED: flags["arrived"] & ~flags["unpresented"],
         Condition.NOT_PRESENTED: ~flags["arrived"] | flags["unpresented"],
         Condition.PRESENTATION_MISSING: flags["unpresented"],
-        Condition.HOLD: held | flags["violation"],
+        Condition.HOLD: held | flags["blocked"],
         Condition.HELD_ALREADY: held,
+        Condition.EVIDENCE: held | (flags["blocked"] & flags["inspected"]),
         Condition.DEBT_OPEN: debt == 1,
         Condition.UNSETTLED: debt > 0,
         Condition.SETTLED: debt == 0,
@@ -182,8 +184,8 @@ REFUSALS, _COMPILED = _compiled()
 def apply(event: Event | IntArray, now: Situation) -> Outcome:
     """Apply an event to n consignments: the same to all, or one each, shape (n,).
 
-    No event releases while a hold or a violation is open or a debt is owed that nobody stands for: an automatic one holds then, an officer's release
-    is refused while a debt is open. (Which officer may release an open violation, the caller checks.)
+    No event releases while a hold or a violation is open, a required part is missing or a debt is owed that nobody stands for: an automatic one
+    holds then, an officer's release is refused while a debt is open. (Which officer may release an open violation, the caller checks.)
     Nor does any event release goods before their arrival, or before their presentation where it is required.
     What waits for an officer's look is not released by a decision or an arrival, but by the end of the wait. What the debt alone holds goes on once
     the debt is settled; a debt that opens holds what is not released, and takes no release back.

@@ -9,7 +9,8 @@ event, so that they are read from the version after it:
   a control that is not in order or that nobody answered;
 - the hold by a screening match, in a first decision: a match that came before it; a cleared match lifts it, and no event but a match adds it;
 - the delay of green goods, in decisions and amendments: it counts from the decision;
-- the violation, in adjustments: an adjustment that changes something resolves it.
+- the violation, in adjustments: an adjustment that changes something resolves it;
+- missing parts, in decisions and amendments: those of the new version.
 
 Beside the table, a release, a disposal or an officer's conclusion of a control of goods that require a second person must have a proposal of the
 same content that another officer confirmed at that moment.
@@ -172,6 +173,6 @@ def _situation(event: Event, old: Situation, new: Situation) -> Situation:
         officer_hold=officer,
         screening_hold=match,
         waiting=(new if filed else old).waiting,
-        violation=old.violation & new.violation if event == Event.ADJUSTED else old.violation,
+        blocked=new.blocked if filed else old.blocked & new.blocked if event == Event.ADJUSTED else old.blocked,
         unpresented=(new if first or event == Event.ARRIVED else old).unpresented,
     )

@@ -26,8 +26,9 @@ class Condition(Enum):
     PRESENTED = "the goods have arrived and were presented"
     NOT_PRESENTED = "the goods have not arrived or were not presented"
     PRESENTATION_MISSING = "a presentation is required and missing"
-    HOLD = "a hold by an officer or by a screening match, or a violation, is open"
+    HOLD = "a hold by an officer or by a screening match, or a violation, is open, or a required part is missing"
     HELD_ALREADY = "a hold by an officer or by a screening match is open"
+    EVIDENCE = "a hold by an officer or by a screening match is open, or inspected goods have a violation or miss a required part"
     DEBT_OPEN = "the debt at the border is open"
     UNSETTLED = "the debt at the border is open or could not be computed"
     SETTLED = "the debt at the border is settled"
@@ -371,7 +372,7 @@ def _ends() -> Iterator[Transition]:
     yield from _rows(Event.EXITED, _RELEASED, State.EXITED)
     yield from _rows(Event.EXIT_OVERDUE, _RELEASED, _INVALIDATED)
     # What an officer or a match holds, or a control waits for, stays as evidence until an officer decides.
-    for reason in (_C.ARRIVED, _C.HOLD):
+    for reason in (_C.ARRIVED, _C.EVIDENCE):
         yield from _refused(Event.EXPIRED, (_AWAITING, _HELD), "NOT_DUE", reason)
     yield from _rows(Event.EXPIRED, (_AWAITING, _HELD), State.EXPIRED)
 

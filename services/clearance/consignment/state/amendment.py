@@ -7,10 +7,10 @@ import numpy as np
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, among
 from libs.columns.arrays import BoolArray
 from services.clearance.consignment.columns import TRANSIT_COLUMNS, choose
-from services.clearance.consignment.decision import INCOMPLETE, OFFICER_HOLD
+from services.clearance.consignment.decision import INCOMPLETE, OFFICER_HOLD, PARTS_MISSING
 from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
 from services.clearance.consignment.presentation.times import PRESENTATION
-from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches
+from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches, with_reason
 from services.clearance.consignment.state.times import DELAYS, first_decision_times
 from services.clearance.consignment.transitions import CONTROLLED
 
@@ -65,7 +65,12 @@ def amended_states(stored: Table, new: Table) -> Table:
         columns["officer_hold"] = Bools.of(stored.bools("officer_hold").values | by_alarm)
     held = stored.bools("officer_hold").values | stored.bools("screening_hold").values
     if held.any():
-        remaining = _of_declared(stored.ragged("reasons"), new.ragged("incomplete_stages").lengths == 0)
+        missing = new.ragged("missing_roles").lengths > 0
+        remaining = _remaining(stored.ragged("reasons"), new.ragged("incomplete_stages").lengths == 0, ~missing)
+        if missing.any():
+            # Once the match is cleared, the missing part holds the goods; an officer decides in spite of it.
+            by_match = missing & held & ~stored.bools("officer_hold").values
+            remaining = with_reason(remaining, Strings.constant(PARTS_MISSING, stored.rows), by_match)
         columns["reasons"] = choose(held, remaining, new.ragged("reasons"))
         columns |= {name: choose(~held, new.ints(name), Ints.absent(stored.rows)) for name in DELAYS}
     alarm = stored.bools("officer_hold").values & alarmed(stored)
@@ -90,17 +95,20 @@ def amended_states(stored: Table, new: Table) -> Table:
     return new.with_columns(columns)
 
 
-def _of_declared(reasons: Ragged, declared: BoolArray) -> Ragged:
-    """Return the reasons of holds without that of filings before the declaration where the new version is a declaration.
+def _remaining(reasons: Ragged, declared: BoolArray, complete: BoolArray) -> Ragged:
+    """Return the reasons of holds without those that the new version ends: it is a declaration, or no part is missing any more.
 
-    Where it is the only one, nothing but the officer's hold is left.
+    Where nothing else is left, it is the officer's hold.
     """
     assert isinstance(reasons.values, Strings)
     owners, lengths = reasons.owners(), reasons.lengths
     ended = declared[owners] & reasons.values.isin({INCOMPLETE})
+    ended |= complete[owners] & reasons.values.isin({PARTS_MISSING})
     if not ended.any():
         return reasons
-    alone = ended & (lengths == 1)[owners]
+    all_ended = np.bincount(owners[ended], minlength=len(lengths)) == lengths
+    first = np.arange(len(owners)) == reasons.offsets[owners]
+    alone = ended & all_ended[owners] & first
     texts = choose(alone, Strings.constant(OFFICER_HOLD, len(owners)), reasons.values)
     stays = np.flatnonzero(~ended | alone)
     return Ragged.of_lengths(np.bincount(owners[stays], minlength=len(declared)), texts.take(stays))

@@ -12,6 +12,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.decision import BatchDecision
 from services.clearance.consignment.screening import alarmed
+from services.clearance.consignment.state.times import DELAYS
 from services.clearance.consignment.transitions import State
 
 _FROM_FILING: Final = (
@@ -70,6 +71,10 @@ def new_states(filings: Table, assessment: Mapping[str, Column], verdict: BatchD
     if verdict.debt_hold.any():
         columns["debt_hold"] = Bools.of(verdict.debt_hold, verdict.debt_hold)
     table = Table.of(ClearanceColumns, rows, columns)
+    if "missing_roles" in assessment:
+        # No wait releases goods of which a part is missing.
+        complete, none = table.ragged("missing_roles").lengths == 0, Ints.absent(rows)
+        table = table.with_columns({name: choose(complete, table.ints(name), none) for name in DELAYS})
     # Only an officer resolves an alarm: neither an amendment nor a rule set lifts it.
     alarm = alarmed(table)
     return table.with_columns({"officer_hold": Bools.of(alarm)}) if alarm.any() else table

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from libs.columns import Table
 from libs.customs.identifiers import mrn
+from libs.customs.time import day_of
 from libs.feed.publish.backlog import Backlog
 from libs.server.errors import item_error
 from libs.store.errors import StoreError, StoreUnavailable
@@ -31,6 +32,7 @@ from services.ingestion.commands.amend import Amend, Amended
 from services.ingestion.commands.parts.linking import CurrentParties, make_days
 from services.ingestion.filing.amendment import CHANGED_DAYS, Content, Outcome, Versions
 from services.ingestion.filing.findings import ElementError
+from services.ingestion.filing.stages import missing_roles, required_roles, with_missing_roles
 from services.ingestion.filing.validation import CARRIER_ID, Checked
 from services.ingestion.parts.joining import Part, PartResult, acceptable, join
 from services.ingestion.parts.parties import keys_of
@@ -61,6 +63,8 @@ class _Joined:
     """Of each part that was joined."""
     not_added: dict[int, list[ElementError]]
     """By part, why it is not in the filing."""
+    missing: tuple[int, ...] = ()
+    """The roles of which a required part is missing."""
 
 
 class JoinParts:
@@ -165,9 +169,13 @@ class JoinParts:
             return
         # With many parts of many items, of which one is refused, this takes seconds.
         joined = await asyncio.to_thread(self._joined, number, filing, filed_version, parts)
+        joined = await self._with_missing(joined, parts, day_of(filing.versions[filed_version].accepted_at))
         current = filing.versions[filing.current]
         # Without parts the filer stated the current version, or withdrew it.
-        is_changed = bool(parts) and joined.content != _content(current.table, current.row)
+        is_changed = bool(parts) and (
+            joined.content != _content(current.table, current.row)
+            or joined.missing != missing_roles(current.table, current.row)
+        )
         version = filing.current + is_changed
         results = iter(joined.results)
         stored = [
@@ -254,6 +262,21 @@ class JoinParts:
             checked, results, _ = attempt(places)
         return _Joined(checked, _content(checked.table, 0), results, not_added)
 
+    async def _with_missing(self, joined: _Joined, parts: Sequence[LinkedPart], day: int) -> _Joined:
+        """Return the same with the roles of which it lacks a part that is required on `day`, that of the filer's version.
+
+        Whoever has a linking key may state anything: only a registered party files the part that a law requires, and only one that is added.
+        """
+        required = required_roles(joined.checked.table, day).get(0, ())
+        if not required:
+            return replace(joined, checked=replace(joined.checked, table=with_missing_roles(joined.checked.table, {})))
+        parties = await self._parties.read()
+        added = [part for place, part in enumerate(parts) if place not in joined.not_added]
+        filed = {pb.PartyRole.Name(each.role) for each in added if each.role in parties.roles_of(each.filer)}  # type: ignore[arg-type]
+        names = [each for each in required if f"PARTY_ROLE_{each}" not in filed]
+        table = with_missing_roles(joined.checked.table, {0: names})
+        return replace(joined, checked=replace(joined.checked, table=table), missing=missing_roles(table, 0))
+
     async def _amended(
         self, number: str, filing: StoredFiling, joined: _Joined, parts: Sequence[LinkedPart]
     ) -> Amended:
@@ -266,7 +289,7 @@ class JoinParts:
         outcome = Outcome(filing=versions, version=filing.current + 1, is_new=True)
         added = [part.filer for place, part in enumerate(parts) if place not in joined.not_added]
         adding = (by for by, each in zip(reversed(added), reversed(joined.results), strict=True) if each.added)
-        by = next(adding, filing.filer)
+        by = next(adding, added[-1] if added else filing.filer)
         trusted = {filing.filer: await self._admission.trusted_until(filing.filer, self._today())}
         if days := self._amendments.missing_days([number]):
             async with self._store.database.transaction() as tx:

@@ -247,7 +247,7 @@ def test_every_reason_that_warns_has_a_term_and_a_bit() -> None:
         text = Path(str(module.__file__)).read_text(encoding="utf-8")
         warning |= set(re.findall(r'"([A-Z_]+)", warns=True', text))
         warning |= set(re.findall(r'"([A-Z_]+)"\)?, warns=True', text))
-    warning |= {"STAGE_INCOMPLETE", "IMEI_MALFORMED"}
+    warning |= {"STAGE_INCOMPLETE", "PARTS_REQUIRED", "IMEI_MALFORMED"}
     assert warning == set(REASONS)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Ints, Table
+from libs.columns import Ints, Strings, Table
 from libs.customs.countries import EU_MEMBERS, UNION
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2
@@ -138,6 +138,8 @@ class BatchFindings:
     """Findings of goods controls and of screening."""
     codes: Mapping[str, Ints] = field(default_factory=dict)
     """What the model of codes says of each item; nothing without an active one."""
+    code_model: str = ""
+    """The version of that model."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ class PendingFindings:
             return BatchFindings(self.facts, extra_findings)
         items = self.facts.items
         codes = declared_codes(self.codes, items.strings("description"), items.strings("commodity_code"))
-        return BatchFindings(self.facts, extra_findings, codes)
+        return BatchFindings(self.facts, extra_findings, codes, self.codes.version)
 
 
 def begin_findings(active: ActiveVersions, table: Table, purpose: int) -> PendingFindings:
@@ -214,6 +216,8 @@ def assess_batch(
         rules, table, facts=facts, extra_findings=findings.extra_findings, constants=versions, stage=STAGES[purpose]
     )
     answer = answer.with_columns({"match_threshold": Ints.constant(active.match.minimum, table.rows)})
+    if findings.code_model:
+        answer = answer.with_columns({"code_model": Strings.constant(findings.code_model, table.rows)})
     opinion = opinion_of(active.models, table, facts, answer.ints("score"))
     if opinion is not None:
         answer = answer.with_columns(opinion.columns)

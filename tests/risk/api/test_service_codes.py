@@ -238,6 +238,7 @@ async def test_the_assessment_finds_unlikely_codes_while_a_model_is_active_and_i
     before, answer = await assessed(risk, *items)
     assert before == [[], [], [], []]
     unjudged = answer.ints("unjudged").tolist()
+    assert not answer.strings("code_model").present.any()
     ann, bob = await analyst(risk), await analyst(risk, "bob")
     version = await activate(ann, bob)
     found, answer = await assessed(risk, *items, first_mrn=100)
@@ -246,6 +247,8 @@ async def test_the_assessment_finds_unlikely_codes_while_a_model_is_active_and_i
     place = answer.child("findings").strings("rule").tolist().index("CODE_UNLIKELY")
     assert answer.child("findings").strings("reason")[place] == "CODE_UNLIKELY"
     assert not answer.child("findings").bools("confidential").values[place]
+    # The answer names the model of the finding.
+    assert set(answer.strings("code_model").tolist()) == {version}
     # What it said is stored beside the answer, for backtests and trainings.
     (stored, *_) = await stored_inputs(database).newest(risk_pb2.PURPOSE_CLEARANCE)
     history = stored.unpack().history

@@ -58,7 +58,7 @@ def show_assessments(
             item = f", item {finding['item_number']}" if "item_number" in finding else ""
             terminal.print(f"  {safe(finding['rule'])}{item}, {finding['points']} points: {safe(finding['sentence'])}")
             _show_match(terminal, finding)
-        for name in ("rule_set", "lists", "controls", "selection"):
+        for name in ("rule_set", "lists", "controls", "selection", "code_model"):
             if each.get(name):
                 terminal.print(f"  [dim]{words(name)}: {safe(each[name])}[/]")
     for each in later:

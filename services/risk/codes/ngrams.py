@@ -18,7 +18,8 @@ import numpy.typing as npt
 BITS: Final = 16
 SIZES: Final = (2, 3, 4, 5)
 CHARACTERS_MAX: Final = 128
-"""Characters of a description that are read; the rest is ignored, because a description takes time in proportion. Of 100 parcel texts, 99 have fewer than 45."""
+"""Characters of a description that are read; the rest is ignored, because a description takes time in proportion. Of 100 parcel texts, 99 have
+fewer than 45."""
 _WORDS: Final = re.compile(r"[^\W_]+")
 _VOWELS: Final = re.compile(r"(?<=[^\W_])[aeiouy]")
 _SPACE: Final = ord(" ")

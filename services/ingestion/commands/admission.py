@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from services.ingestion.filers.register import Filer
+from services.ingestion.filers.register import Declarants, Filer
 from services.ingestion.store.filers import Filers
 
 AGE_SECONDS_MAX: Final = 2.0
@@ -34,6 +34,9 @@ class FilerAdmission:
         self._is_registration_required = is_registration_required
         self._clock = clock
         self._entries: dict[str, tuple[float, Filer | None]] = {}
+        self._until = float("-inf")
+        self._revision = 0
+        self._declarants = Declarants()
 
     async def refusal(self, filer: str) -> NotAdmitted | None:
         """Return why new filings of a filer are refused; None: they are admitted."""
@@ -42,10 +45,15 @@ class FilerAdmission:
             return NotAdmitted("FILER_NOT_REGISTERED") if self._is_registration_required else None
         return NotAdmitted("FILER_SUSPENDED", entry.suspension_reason) if entry.suspension_reason else None
 
-    async def trusted_until(self, filer: str, day: int) -> int | None:
-        """Return the last day on which a filer is a trusted operator, None if it is none on a day; days since 1970-01-01 UTC."""
-        entry = await self._entry(filer)
-        return None if entry is None else entry.trusted_until(day)
+    async def declarants(self) -> Declarants:
+        """Return the register by what filings name. It is read again if it changed, and asked for changes at most every two seconds."""
+        now = self._clock()
+        if now >= self._until:
+            revision = await self._filers.revision()
+            if revision != self._revision:
+                self._declarants, self._revision = Declarants(await self._filers.all()), revision
+            self._until = now + AGE_SECONDS_MAX
+        return self._declarants
 
     async def _entry(self, filer: str) -> Filer | None:
         now = self._clock()

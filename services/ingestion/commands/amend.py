@@ -16,6 +16,7 @@ from libs.customs.identifiers import mrn
 from libs.customs.partitions import partitions_of
 from libs.store.database import Transaction
 from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE
+from services.ingestion.filers.register import Declarants
 from services.ingestion.filing.amendment import (
     Content,
     Outcome,
@@ -62,8 +63,9 @@ class Amended:
     """Of the new filings of the batch, once they are stored."""
     now: int = 0
     """When the new versions were accepted."""
-    trusted: Mapping[str, int | None] = field(default_factory=dict)
-    """By filer of first versions, until which day it is a trusted operator; None: it is none."""
+    declarants: Declarants = field(default_factory=Declarants)
+    """The register on `day`, which states the status of trusted operators."""
+    day: int = 0
     xid: int = 0
     """The number of the transaction that added versions; 0 if none was added."""
     quality: Mapping[tuple[str | int, int], Array | None] = field(default_factory=dict)
@@ -263,11 +265,12 @@ class Amend:
                 "partition": Ints.of(partitions),
             }
         )
-        trusted = [amended.trusted.get(each.filer) for each in filings]
-        if any(each is not None for each in trusted) or "filer_trusted_until" in table.names:
-            is_trusted = np.array([each is not None for each in trusted])
-            until = np.array([each or 0 for each in trusted], np.int64)
-            table = table.with_columns({"filer_trusted_until": Ints.of(until, is_trusted)})
+        # By the filer of the filing, whoever changes it.
+        until = amended.declarants.trusted_until(
+            [each.filer for each in filings], table.strings("declarant_identifier"), amended.day
+        )
+        if until.valid.any() or "filer_trusted_until" in table.names:
+            table = table.with_columns({"filer_trusted_until": until})
         changed_by = [amended.changed_by(each) for each in filings]
         qualities = [
             amended.quality.get((each.number, new[row].version)) for each, row in zip(filings, rows, strict=True)

@@ -14,6 +14,7 @@ from hashlib import sha256
 import numpy as np
 
 from libs.columns import Table, digests, table_digest
+from libs.customs.codes import tidy_code
 from libs.customs.identifiers import mrn
 from libs.customs.partitions import partitions_of
 from libs.customs.time import date_of_day, day_of
@@ -24,6 +25,7 @@ from libs.store.database import Transaction
 from services.ingestion.commands.admission import FilerAdmission, NotAdmitted
 from services.ingestion.commands.amend import Amend, Amended
 from services.ingestion.commands.parts.linking import Linking
+from services.ingestion.filers.register import Declarants
 from services.ingestion.filing import check_rules, validation
 from services.ingestion.filing.amendment import CHANGED_DAYS
 from services.ingestion.filing.check_rules import CheckRules
@@ -208,13 +210,15 @@ class Submit:
         """Return the time by which filings are checked, microseconds since 1970-01-01 UTC."""
         return time.time_ns() // 1000 + self._shift_micros
 
-    def check(self, table: Table) -> validation.Checked:
-        """Check a batch (ConsignmentColumns) by the law and the rules of now."""
+    def check(self, table: Table, not_entrusted: frozenset[str] = frozenset()) -> validation.Checked:
+        """Check a batch (ConsignmentColumns) by the law and the rules of now; `not_entrusted` declarants are not its filer's to name."""
         now = self.now()
         day = day_of(now)
         # The year that it is somewhere on earth: it may begin a day before it does in UTC.
         year = date_of_day(day + 1).year
-        return validation.check(table, year, law=self._release_law, day=day, rules=self._rules, now=now)
+        return validation.check(
+            table, year, law=self._release_law, day=day, rules=self._rules, now=now, not_entrusted=not_entrusted
+        )
 
     async def run(
         self,
@@ -230,13 +234,11 @@ class Submit:
 
         `encode` serialises the response that is stored in the same transaction. Raises RequestReused.
         """
-        checked = await self._with_repeats(filer, self.check(table))
-        if (refusal := await self._admission.refusal(filer)) is not None:
-            checked = await self._refuse_new(filer, checked, refusal)
+        declarants, day = await self._admission.declarants(), self.today()
+        checked = await self._checked(filer, table, declarants, day)
         stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
         request = _Request(filer, request_id, checked.table, stored, trace, encode)
-        day = self.today()
-        submitted = _filing(filer, checked, stored, await self._admission.trusted_until(filer, day))
+        submitted = _filing(filer, checked, stored, declarants, day)
         later = checked.later()
         equal: dict[str, bool] = {}
         keys = await self._linking.keys(checked.table) if self._linking is not None else {}
@@ -247,8 +249,7 @@ class Submit:
                 amended = await self._amend.decide(
                     filer, checked.table, later, submitted.filing, oldest=oldest, scored=checked.quality
                 )
-                trusted = {each: await self._admission.trusted_until(each, day) for each in amended.filers}
-                submitted = replace(submitted, amended=replace(amended, trusted=trusted))
+                submitted = replace(submitted, amended=replace(amended, declarants=declarants, day=day))
             try:
                 if keys and self._linking is not None:
                     await self._linking.make_days({day, *submitted.amended_days})
@@ -278,10 +279,9 @@ class Submit:
 
     async def preview(self, filer: str, table: Table) -> Submitted:
         """Check a batch and return what `run` would do with it; nothing is stored, so new filings have no MRN."""
-        checked = await self._with_repeats(filer, self.check(table))
-        if (refusal := await self._admission.refusal(filer)) is not None:
-            checked = await self._refuse_new(filer, checked, refusal)
-        submitted = _filing(filer, checked, None, None)
+        declarants, day = await self._admission.declarants(), self.today()
+        checked = await self._checked(filer, table, declarants, day)
+        submitted = _filing(filer, checked, None, declarants, day)
         if (filing := submitted.filing) is not None:
             found = await self._store.by_reference(filer, filing.references, filing.partitions)
             prior = {at: PriorReference(each.mrn, NO_DIGEST) for at, each in enumerate(found) if each is not None}
@@ -312,6 +312,15 @@ class Submit:
             mrns = () if submitted.taken is None else submitted.taken.mrns
             submitted = replace(submitted, amended=replace(amended, mrns=mrns))
         return submitted
+
+    async def _checked(self, filer: str, table: Table, declarants: Declarants, day: int) -> validation.Checked:
+        """Check a batch of a filer by the law, the rules and the register."""
+        named = map(tidy_code, table.strings("declarant_identifier").dictionary) if declarants else ()
+        checked = self.check(table, declarants.not_entrusted(filer, named, day))
+        checked = await self._with_repeats(filer, checked)
+        if (refusal := await self._admission.refusal(filer)) is not None:
+            checked = await self._refuse_new(filer, checked, refusal)
+        return checked
 
     async def _refuse_new(self, filer: str, checked: validation.Checked, refusal: NotAdmitted) -> validation.Checked:
         """Refuse the new filings of a filer that is not admitted. What it filed before has its receipt again."""
@@ -423,7 +432,7 @@ class Submit:
 
 
 def _filing(
-    filer: str, checked: validation.Checked, stored: Sequence[bytes] | None, trusted_until: int | None
+    filer: str, checked: validation.Checked, stored: Sequence[bytes] | None, declarants: Declarants, day: int
 ) -> Submitted:
     """Return what is filed of a batch: its valid new rows, each reference once, with the digests that are stored, if any."""
     references = checked.table.strings("local_reference").tolist()
@@ -450,7 +459,9 @@ def _filing(
             table.strings("destination_country"), table.strings("dispatch_country"), exports(table)
         ).tolist(),
         quality=None if checked.quality is None else checked.quality[rows],
-        trusted_until=trusted_until,
+        trusted_until=declarants.trusted_until([filer] * len(rows), table.strings("declarant_identifier"), day)
+        if declarants
+        else None,
     )
     return Submitted(checked, filing, places, _differing(checked.table, [(row, rows[places[row]]) for row in repeats]))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from libs.columns import Ints, Strings
 from libs.customs.representation import Mandate
 
 OPEN_END: Final = 2**31 - 1
@@ -87,3 +90,48 @@ def mandates(caller: Filer | None, owners: Iterable[Filer], day: int) -> Mapping
                 mandate = Mandate(frozenset(declarant.identifiers), frozenset(representative.identifiers))
                 found.setdefault(owner.id, []).append(mandate)
     return found
+
+
+class Declarants:
+    """The entries of the register by what filings name: filers by id, declarants by identifier."""
+
+    def __init__(self, entries: Iterable[Filer] = ()) -> None:
+        """Take entries in force."""
+        self._filers: dict[str, Filer] = {}
+        self._declarants: dict[str, list[Filer]] = {}
+        for each in entries:
+            self._filers[each.id] = each
+            for identifier in each.identifiers:
+                self._declarants.setdefault(identifier, []).append(each)
+
+    def __bool__(self) -> bool:
+        return bool(self._filers)
+
+    def not_entrusted(self, filer: str, identifiers: Iterable[str], day: int) -> frozenset[str]:
+        """Return those of the identifiers of declarants that only other filers have who do not let this one represent them on a day."""
+        named = ((each, self._declarants.get(each)) for each in identifiers)
+        return frozenset(each for each, entries in named if entries and not _entitles(entries, filer, day))
+
+    def trusted_until(self, filers: Sequence[str], declarants: Strings, day: int) -> Ints:
+        """Return for filings on a day the last day on which the filer, or the declarant that it may name, is a trusted operator, shape (n,).
+
+        Absent where neither is. What is only named, by a filer that the declarant has not entrusted, gives nothing.
+        """
+        known: dict[tuple[str, str], int] = {}
+        found = np.full(len(filers), -1, np.int64)
+        if self._filers:
+            for row, pair in enumerate(zip(filers, declarants.tolist(), strict=True)):
+                if pair not in known:
+                    known[pair] = self._trusted_until(*pair, day)
+                found[row] = known[pair]
+        return Ints.of(np.maximum(found, 0), found >= 0)
+
+    def _trusted_until(self, filer: str, identifier: str, day: int) -> int:
+        own = self._filers.get(filer)
+        entitling = (each for each in self._declarants.get(identifier, ()) if _entitles([each], filer, day))
+        days = (each.trusted_until(day) for each in (own, *entitling) if each is not None)
+        return max((each for each in days if each is not None), default=-1)
+
+
+def _entitles(entries: Iterable[Filer], filer: str, day: int) -> bool:
+    return any(each.id == filer or each.is_represented_by(filer, day) for each in entries)

@@ -45,6 +45,7 @@ class Levels(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename="up
     locode_malformed: Level = "none"
     stage_element_missing: Level = "none"
     filed_late: Level = "none"
+    declarant_not_entrusted: Level = "none"
 
 
 class PercentBounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

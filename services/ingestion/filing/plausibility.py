@@ -74,6 +74,18 @@ def findings(table: Table, rules: CheckRules, day: int) -> Iterator[Finding]:
     yield from _times(table, rules.bounds.time_long_past, "TIME_LONG_PAST", day)
 
 
+def declarants(table: Table, rules: CheckRules, not_entrusted: frozenset[str]) -> Iterator[Finding]:
+    """Yield the declarants of new and amended filings whose identifiers are among those that the filer may not name."""
+    reason = "DECLARANT_NOT_ENTRUSTED"
+    level = rules.levels[reason]
+    if level == "none" or not not_entrusted:
+        return
+    rows = table.strings("declarant_identifier").isin(not_entrusted)
+    rows &= table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE
+    if rows.any():
+        yield Finding("declarant_identifier", np.flatnonzero(rows), reason, warns=level == "warn")
+
+
 _Matches = Iterator[tuple[str, BoolArray, Mapping[str, Any]]]
 """Column, whether each row has the finding, and facts."""
 

@@ -107,11 +107,13 @@ def check(
     day: int = 0,
     rules: CheckRules | None = None,
     now: int | None = None,
+    not_entrusted: frozenset[str] = frozenset(),
 ) -> Checked:
     """Check the consignments of a batch, in the order of the request. Nothing that a filing refers to is of a year after `latest_year`.
 
     Documents may omit what `law` says for `day`; None: nothing. `rules` are checked beside the forms of elements, for filings of `day`; None: none.
     With rules, filings after their deadline are found by `now`, microseconds since 1970-01-01 UTC; None: none.
+    The identifiers `not_entrusted` are those of declarants that the filer of the batch does not represent.
     """
     cleaned = _clean(table, elements.CONSIGNMENT)
     findings = Findings(table.rows)
@@ -125,6 +127,7 @@ def check(
     timeliness = None
     if rules is not None:
         _check_plausibility(root, plausibility.findings(cleaned, rules, day), findings)
+        _check_plausibility(root, plausibility.declarants(cleaned, rules, not_entrusted), findings)
         _check_plausibility(root, stages.additions(cleaned, early, rules, day), findings)
         if now is not None:
             timeliness = stages.timeliness(cleaned, early, rules, now)

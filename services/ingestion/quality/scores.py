@@ -46,6 +46,7 @@ REASONS: Final = (
     "STAGE_INCOMPLETE",
     "IMPORT_ELEMENT_UNUSED",
     "PARTS_REQUIRED",
+    "DECLARANT_NOT_ENTRUSTED",
 )
 """The reasons that warn. The place of each is its bit in stored qualities: add at the end, and never remove one."""
 REASONS_MAX: Final = 64

@@ -23,6 +23,7 @@ _COLUMNS: Final = "id, version, name, identifiers, certificates, representatives
 _NEWEST: Final = "not exists (select from filer newer where newer.id = f.id and newer.version > f.version)"
 _OF_IDS: Final = f"select {_COLUMNS}, {TODAY} as today from filer f where id = any($1::text[]) and {_NEWEST}"  # noqa: S608  # our own statement
 _PARTIES: Final = f"select {_COLUMNS}, {TODAY} as today from filer f where party_roles <> '' and {_NEWEST}"  # noqa: S608  # our own statement
+_ALL: Final = f"select {_COLUMNS} from filer f where {_NEWEST}"  # noqa: S608  # our own statement
 _PAGE: Final = f"""
     select {_COLUMNS} from filer f where id > $1 and ($2::text = '' or id = $2) and {_NEWEST} order by id limit $3
 """  # noqa: S608  # our own statement
@@ -81,6 +82,16 @@ class Filers:
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_PARTIES)
         return (rows[0]["today"] if rows else 0), [filer_of(row) for row in rows]
+
+    async def revision(self) -> int:
+        """Return the number of versions of all entries: it rises with each change."""
+        async with self.database.connection() as reader:
+            return int(await reader.raw.fetchval("select count(*) from filer"))
+
+    async def all(self) -> list[Filer]:
+        """Return all entries in force."""
+        async with self.database.connection() as reader:
+            return [filer_of(row) for row in await reader.raw.fetch(_ALL)]
 
     async def page(self, after: str, ident: str, limit: int, *, in_representations: bool = False) -> list[Filer]:
         """Return the next entries in force after an id, of one filer or of all (""), or those `in_representations`."""

@@ -95,8 +95,8 @@ class Filing:
     """The country in the MRN of each: of destination, for exports of dispatch."""
     quality: Array | None = None
     """Of each, None where they are not scored."""
-    trusted_until: int | None = None
-    """Last day on which the filer is a trusted operator, days since 1970-01-01 UTC; None: it is none."""
+    trusted_until: Ints | None = None
+    """Last day on which the filer, or a declarant that it may name, is a trusted operator, days since 1970-01-01 UTC, shape (n,); None: nobody is."""
 
 
 @dataclass(frozen=True)
@@ -257,8 +257,8 @@ class Store:
                 "partition": Ints.of(partitions),
             }
         )
-        if filing.trusted_until is not None:
-            table = table.with_columns({"filer_trusted_until": Ints.constant(filing.trusted_until, rows)})
+        if filing.trusted_until is not None and filing.trusted_until.valid.any():
+            table = table.with_columns({"filer_trusted_until": filing.trusted_until.take(places)})
         ref = await self.outbox.append(tx, table, ConsignmentColumns, partitions, trace=trace)
         given = [mrns[place] for place in places.tolist()]
         day = now // MICROS_A_DAY

@@ -28,15 +28,10 @@ from services.risk.selection import (
     refer,
     select,
 )
-from services.risk.selection.parameters import ANY, PPM, Role
+from services.risk.selection.parameters import ANY, PPM
 
 _DIRECTIONS: Final = ("import", "export")
 """Directions as parameters of selection name them."""
-_COLUMNS_OF_ROLES: Final[dict[Role, str]] = {
-    "declarant": "declarant_identifier",
-    "filer": "filer",
-    "carrier": "carrier_identifier",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +127,7 @@ def choose(
         directions=Strings(_DIRECTIONS, exports(table).astype(np.int32)),
         score=answer.ints("score").values,
         thresholds=(thresholds.blue, thresholds.yellow, thresholds.red),
-        trusted=trusted_in(parameters, table, today),
+        trusted=trusted_in(table, today),
         before=prior_state.draws or PriorDraws.none(rows),
         counted=prior_state.new_at_clearance,
         model_ppm=model_ppm or Ints.absent(rows),
@@ -248,16 +243,13 @@ def thresholds_in(
     return [of_office(office, _DIRECTIONS[leaves]) for office, leaves in offices]
 
 
-def trusted_in(parameters: Parameters, table: Table, day: int) -> npt.NDArray[np.bool_]:
-    """Whether declarant, filer or carrier of each consignment is trusted on a day (days since 1970).
+def trusted_in(table: Table, day: int) -> npt.NDArray[np.bool_]:
+    """Return whether each consignment has the benefit of a trusted operator on a day (days since 1970), shape (n,).
 
-    Of the filer ingestion states it, by the register of filers when the consignment was accepted.
+    Ingestion states it by the register of filers, when the consignment is accepted.
     """
     until = table.ints("filer_trusted_until")
     trusted: npt.NDArray[np.bool_] = until.valid & (until.values >= day)
-    for role, identifiers in parameters.trusted_on(day).items():
-        if identifiers:
-            trusted |= table.strings(_COLUMNS_OF_ROLES[role]).isin(identifiers)
     return trusted
 
 

@@ -13,10 +13,15 @@ from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.rules.report import Batch, Report, report_of
 from services.risk.rules.rule_set import RuleSet, RuleSetText, read_rule_set
 from services.risk.rules.sources import SentFiles
+from services.risk.rules.validation_errors import RuleSetError, ValidationError
 from services.risk.store.assessment_inputs import StoredBatch
 
 SAMPLE_CONSIGNMENTS_MAX: Final = 5_000
 
+_TRUSTED: Final = (
+    "trusted has no effect any more: the register of filers states who is trusted. "
+    "Register each operator and its status with `luxor filer put` and `luxor filer trust`, then remove trusted from the parameters"
+)
 _log = get_logger()
 
 
@@ -49,6 +54,9 @@ class CheckRuleSet:
 def _compiled(text: RuleSetText, batches: Sequence[StoredBatch]) -> tuple[RuleSet, Report]:
     source = SentFiles(text.files)
     rule_set = read_rule_set(source, text.profile)
+    if rule_set.selection is not None and rule_set.selection.trusted_place is not None:
+        # Stored sets are still read and may be activated: what they trust has no effect.
+        raise RuleSetError([ValidationError(*rule_set.selection.trusted_place, 0, "", _TRUSTED)])
     unused = sorted(set(text.files) - source.used)
     return rule_set, report_of(rule_set, _sample(batches), unused)
 

@@ -43,6 +43,7 @@ class RuleSetLoader:
         self._files = files
         self._following = Following(self._versions, self._load, self._swap, self._report_refusal)
         self._following.taken[_NAME] = started_with.version
+        _report_trusted(started_with)
         _refused.set(0)
         _info.labels(started_with.version).set(1)
 
@@ -79,6 +80,7 @@ class RuleSetLoader:
         before, self._active = self._active, rule_set
         _info.clear()
         _info.labels(version).set(1)
+        _report_trusted(rule_set)
         _log.info("RULE_SET_ACTIVE", rule_set=version, before=before.version, rules=len(rule_set.rules))
 
     def _report_refusal(self, _: str, version: str, error: Exception | None) -> None:
@@ -86,6 +88,15 @@ class RuleSetLoader:
         if isinstance(error, RuleSetError):
             why = "; ".join(map(str, error.errors[:3]))
             _log.error("RULE_SET_REFUSED", rule_set=version, active=self._active.version, why=why)
+
+
+def _report_trusted(rule_set: RuleSet) -> None:
+    """Warn of trusted operators in the parameters of selection, which have no effect."""
+    if rule_set.selection is not None and rule_set.selection.trusted_place is not None:
+        file, line = rule_set.selection.trusted_place
+        _log.warning(
+            "TRUSTED_WITHOUT_EFFECT", rule_set=rule_set.version, file=file, line=line, register="luxor filer trust"
+        )
 
 
 def _compiled(files: RuleSetText, version: str) -> RuleSet:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
 
-from libs.customs.time import date_of_day
 from libs.files.yaml_file import YamlError, YamlFile
 
 PPM: Final = 1_000_000
@@ -36,8 +35,6 @@ class Lane(IntEnum):
     RED = 4
 
 
-#: What an operator is trusted as.
-ROLES: Final[tuple[Role, ...]] = ("declarant", "filer", "carrier")
 #: Lanes that select, the first outweighs the next.
 PRECEDENCE: Final = (Lane.RED, Lane.YELLOW, Lane.BLUE)
 
@@ -105,7 +102,7 @@ class OfficeText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrustedText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An operator that is trusted, and for how long."""
+    """An operator that parameters of earlier releases trusted. It has no effect, but stored parameters are still read."""
 
     identifier: Annotated[str, msgspec.Meta(min_length=2, max_length=35)]
     """As declarants and carriers are told in filings, and filers in their certificate."""
@@ -146,28 +143,13 @@ class Parameters:
     version: str
     pre_loading: PreLoadingText
     offices: Mapping[tuple[str, str], OfficeText]
-    trusted: tuple[TrustedText, ...] = ()
-    _trusted_on: dict[int, Mapping[Role, frozenset[str]]] = field(default_factory=dict, repr=False, compare=False)
+    trusted_place: tuple[str, int] | None = None
+    """File and line of trusted operators, which have no effect: the register of filers states who is trusted. None where there are none."""
 
     @property
     def draws(self) -> bool:
         """Whether any office draws anything."""
         return any(office.draws for office in self.offices.values())
-
-    def trusted_on(self, day: int) -> Mapping[Role, frozenset[str]]:
-        """Who is trusted on a day (days since 1970): identifiers by role."""
-        found = self._trusted_on.get(day)
-        if found is None:
-            date = date_of_day(day)
-            valid = [
-                each
-                for each in self.trusted
-                if each.valid_from <= date and (each.valid_until is None or date <= each.valid_until)
-            ]
-            found = {role: frozenset(each.identifier for each in valid if role in each.roles) for role in ROLES}
-            self._trusted_on.clear()
-            self._trusted_on[day] = found
-        return found
 
     def for_office(self, office: str, direction: str) -> OfficeText:
         """The parameters of an office and direction; those of any office where it has none."""
@@ -211,8 +193,9 @@ def load_parameters(path: Path, content: bytes | None = None) -> Parameters:
     ]
     if errors:
         raise ParameterError(errors)
+    place = (file.name, file.position("$.trusted")[0]) if text.trusted else None
     digest = hashlib.sha256(msgspec.json.encode(text, order="deterministic")).hexdigest()[:12]
-    return Parameters(f"{text.name}/{text.version}+{digest}", text.pre_loading, offices, text.trusted)
+    return Parameters(f"{text.name}/{text.version}+{digest}", text.pre_loading, offices, place)
 
 
 def _errors(file: YamlFile, where: str, office: OfficeText) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -376,7 +377,9 @@ async def test_without_a_valid_representation_that_the_declaration_bears_out_a_f
         )
         own, agent = await stub_of(service), await stub_of(service, ident="broker")
         mrn = (await submit(own, [declared(1, declarant, representative)], "r1")).results[0].receipt.mrn
-        assert reasons(await submit(agent, [change(1, mrn, declarant, representative)], "r2")) == UNKNOWN
+        refused = reasons(await submit(agent, [change(1, mrn, declarant, representative)], "r2"))
+        # Beside it is only the warning about what the agent itself states.
+        assert [[each for each in found if each != "DECLARANT_NOT_ENTRUSTED"] for found in refused] == UNKNOWN
         assert reasons(await submit(agent, [invalidation(1, 1, mrn=mrn)], "r3")) == UNKNOWN
         assert (await receipt_of(agent, mrn)).error.reason == "RECEIPT_UNKNOWN"
         assert reasons(await submit(own, [change(1, mrn, declarant, representative)], "r4")) == [[]]
@@ -433,3 +436,30 @@ async def test_clearance_reads_of_the_register_what_states_representations_and_n
         with pytest.raises(grpc.RpcError) as caught:
             await (await register_of(service, "service", "statistics")).listed()
         assert reason_of(caught.value) == "CONNECTION_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("level", ["warn", "reject", "none"])
+async def test_a_declarant_that_entrusted_nothing_is_found_at_the_level_of_the_administration(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    await read_at_once(monkeypatch)
+    checks = tmp_path / "checks.yaml"
+    checks.write_text(f"levels: {{DECLARANT_NOT_ENTRUSTED: {level}}}\n")
+    environ = {"LUXOR_INGESTION_FILING_CHECKS": str(checks)}
+    async with running("ingestion", assemble, database_url, environ=environ) as service:
+        officer = await register_of(service)
+        broker, other = await stub_of(service, ident="broker"), await stub_of(service, ident="other")
+        free = await submit(other, [declared(1)], "r0")
+        agents = [pb.Representative(id="broker", from_day="2020-01-01")]
+        await officer.put(entry("shop", identifiers=["DE1"], representatives=agents))
+        assert reasons(await submit(broker, [declared(1)], "r1")) == [[]]
+        refused = await submit(other, [declared(1), declared(2), consignment(3)], "r2")
+        expected = [] if level == "none" else ["DECLARANT_NOT_ENTRUSTED"]
+        # What was accepted has its receipt again, whatever would refuse it now.
+        assert reasons(refused) == [expected, expected, []]
+        path = "consignments[1].declarant.identifier"
+        assert [each.path for each in refused.results[1].errors] == [path] * len(expected)
+        assert refused.results[1].receipt.HasField("accepted_at") == (level != "reject")
+        assert free.results[0].receipt.mrn == refused.results[0].receipt.mrn
+        withdrawn = await submit(other, [invalidation(1, 1)], "r3")
+        assert reasons(withdrawn) == [[]]

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from libs.columns import Strings
 from libs.customs.representation import Mandate
-from services.ingestion.filers.register import OPEN_END, Filer, Representative, TrustedStatus, mandates
+from services.ingestion.filers.register import OPEN_END, Declarants, Filer, Representative, TrustedStatus, mandates
 
 DAY = 20_000
 SHOP = Filer("shop", "Shop", ("DE1", "DE2"), representatives=(Representative("broker", DAY - 1, DAY + 1),))
@@ -68,3 +69,36 @@ def test_a_mandate_covers_declarations_that_name_the_declarant_and_no_other_repr
     declarant: str, representative: str, covers: bool
 ) -> None:
     assert MANDATE.covers(declarant, representative) == covers
+
+
+STATUS = TrustedStatus("AEOC 17", DAY - 1, DAY + 5)
+
+
+def test_a_registered_declarant_is_named_by_itself_and_by_its_representatives_on_their_days() -> None:
+    sub, twin = Filer("sub", "Sub", ("DE7",)), Filer("twin", "Twin", ("DE2",))
+    register = Declarants([SHOP, BROKER, sub])
+    named = ["DE1", "DE2", "DE7", "DE8", ""]
+    assert register.not_entrusted("shop", named, DAY) == {"DE7"}
+    assert register.not_entrusted("broker", named, DAY) == {"DE7"}
+    assert [register.not_entrusted("broker", ["DE1"], DAY + each) for each in (-2, -1, 1, 2)] == [
+        {"DE1"},
+        set(),
+        set(),
+        {"DE1"},
+    ]
+    assert register.not_entrusted("nobody", named, DAY) == {"DE1", "DE2", "DE7"}
+    assert Declarants([SHOP, twin]).not_entrusted("twin", named, DAY) == {"DE1"}
+    assert not Declarants()
+
+
+def test_the_status_of_a_declarant_counts_for_its_own_filings_and_those_of_its_representatives() -> None:
+    def until(filer: str, declarant: str, *entries: Filer) -> int | None:
+        return Declarants(entries).trusted_until([filer], Strings.of([declarant]), DAY).tolist()[0]
+
+    shop, broker = replace(SHOP, trusted=STATUS), replace(BROKER, trusted=replace(STATUS, to_day=DAY + 9))
+    assert until("shop", "DE1", shop, BROKER) == DAY + 5
+    assert until("broker", "DE1", shop, BROKER) == DAY + 5
+    assert until("broker", "DE8", shop, BROKER) is None
+    assert until("nobody", "DE1", shop, BROKER) is None
+    assert until("broker", "DE1", shop, broker) == until("broker", "", shop, broker) == DAY + 9
+    assert until("broker", "DE1", replace(shop, suspension_reason="fraud"), BROKER) is None

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 import yaml
 
-from libs.customs.time import day_of_date
 from services.risk.selection import Lane, ParameterError, Parameters, load_parameters
 from services.risk.selection import parameters as module
 from tests.risk.selection.selection_batches import FILE, NONE
@@ -174,25 +173,12 @@ def test_an_office_draws_where_anything_is_expected_in_any_lane(lane: str | None
     assert given.draws is draws
 
 
-def test_an_operator_is_trusted_from_its_first_to_its_last_day_in_its_roles() -> None:
-    entries = [
-        TRUSTED | {"valid_until": date(2026, 2, 3), "roles": ["filer"]},
-        TRUSTED | {"identifier": "DE2", "valid_from": date(2026, 2, 3)},
-    ]
-    given = load({"trusted": entries})
-    found = {number: given.trusted_on(day_of_date(date(2026, 2, 1)) + number) for number in (-1, 0, 2, 3, 400)}
-    nobody: frozenset[str] = frozenset()
-    late = frozenset({"DE2"})
-    assert found == {
-        -1: {"declarant": nobody, "filer": nobody, "carrier": nobody},
-        0: {"declarant": nobody, "filer": frozenset({"DE1"}), "carrier": nobody},
-        2: {"declarant": late, "filer": frozenset({"DE1", "DE2"}), "carrier": late},
-        3: dict.fromkeys(("declarant", "filer", "carrier"), late),
-        400: dict.fromkeys(("declarant", "filer", "carrier"), late),
-    }
-    # Asked for a second time it is the same.
-    day = day_of_date(date(2026, 2, 1))
-    assert given.trusted_on(day) is given.trusted_on(day)
+def test_trusted_operators_of_earlier_releases_are_read_and_only_their_place_remains() -> None:
+    assert load({}).trusted_place is None
+    place = load({"trusted": [TRUSTED]}).trusted_place
+    assert place is not None
+    assert place[0].endswith(PATH.name)
+    assert place[1] > 1
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from libs.customs.time import day_of_date
 from services.risk.selection import ParameterError, load_parameters
 from tests.risk.selection.selection_batches import FILE, NONE, SHIPPED, parameters
 
@@ -26,13 +24,7 @@ def test_the_example_of_the_documentation_is_in_order_and_draws() -> None:
     example = load_parameters(page, text.encode())
     assert example.draws
     assert example.for_office("DE003302", "import").score is not None
-    day = day_of_date(date(2028, 12, 31))
-    assert example.trusted_on(day) == {
-        "declarant": {"DE1234567"},
-        "filer": frozenset(),
-        "carrier": {"DE1234567"},
-    }
-    assert not any(example.trusted_on(day + 1).values())
+    assert example.trusted_place is None
 
 
 @pytest.mark.parametrize(

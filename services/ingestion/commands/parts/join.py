@@ -290,11 +290,11 @@ class JoinParts:
         added = [part.filer for place, part in enumerate(parts) if place not in joined.not_added]
         adding = (by for by, each in zip(reversed(added), reversed(joined.results), strict=True) if each.added)
         by = next(adding, added[-1] if added else filing.filer)
-        trusted = {filing.filer: await self._admission.trusted_until(filing.filer, self._today())}
+        declarants = await self._admission.declarants()
         if days := self._amendments.missing_days([number]):
             async with self._store.database.transaction() as tx:
                 await self._amendments.add_days(tx, days)
-        amended = Amended(by, joined.checked.table, {0: outcome}, trusted=trusted)
+        amended = Amended(by, joined.checked.table, {0: outcome}, declarants=declarants, day=self._today())
         return await self._amend.scored(amended, None, joined.checked.quality)
 
 

@@ -19,9 +19,14 @@ DAY = 20_788
 NOON = DAY * 86_400 + 43_200
 
 
+NOT_ENTRUSTED = frozenset({"DE77"})
+"""The identifiers of declarants that the filer does not represent."""
+
+
 def check(*rows: Consignment, rules: CheckRules | None = None) -> validation.Checked:
     table = Table.from_messages(rows, ConsignmentColumns, Consignment)
-    return validation.check(table, rules=rules or check_rules.included(), day=DAY, now=NOON * 1_000_000)
+    used = rules or check_rules.included()
+    return validation.check(table, rules=used, day=DAY, now=NOON * 1_000_000, not_entrusted=NOT_ENTRUSTED)
 
 
 def warned(*rows: Consignment, rules: CheckRules | None = None) -> list[tuple[str, str, str]]:
@@ -277,6 +282,7 @@ def test_each_rule_without_bounds_does_nothing_warns_or_refuses_as_the_administr
     path, value = {
         "DESCRIPTION_VAGUE": ("items[0].description", "gift"),
         "EORI_MALFORMED": ("declarant.identifier", "ZZ1"),
+        "DECLARANT_NOT_ENTRUSTED": ("declarant.identifier", "de 77"),
         "STAGE_ELEMENT_MISSING": ("items[0].merchant_product_id", ""),
         "FILED_LATE": ("transport.arrival_time.seconds", NOON + 239 * 60),
     }.get(reason) or next((path, bad) for rule, path, bad, _ in CASES if rule == reason)

@@ -17,7 +17,9 @@ from luxor.risk.v1 import rule_sets_pb2 as pb
 from services.risk.store import rule_sets as kept_rule_sets
 from tests.risk.filings import first_light, table
 from tests.risk.rule_set_client import GIFT, activated, assessed, listed, proposal, proposed, stub
-from tests.risk.rules.rule_files import files, message, read, rule, typology
+from tests.risk.rules.rule_files import RATES, files, message, profile, read, rule, typology
+from tests.risk.selection.selection_batches import FILE as SELECTION
+from tests.risk.selection.selection_batches import NONE
 from tests.risk.service_client import refusal, request
 from tests.risk.service_client import stub as risk_stub
 from tests.support.services import Running
@@ -149,6 +151,22 @@ async def test_a_set_with_mistakes_changes_nothing_and_each_is_told_with_its_pla
     assert told[0].message.startswith("rule FIRST: condition: undefined field 'natur'")
     assert len((await listed(risk)).rule_sets) == 0
     assert (await listed(risk)).active_version == first_light().version
+
+
+async def test_a_set_that_trusts_operators_is_refused_with_what_to_do_instead(risk: Running) -> None:
+    text = SELECTION.format(**NONE, days=10, hits="")
+    trusted = "trusted:\n  - {identifier: DE1234567, authorisation: AEO 17/2026, valid_from: 2026-01-01}\n"
+    profiled = {"profile.yaml": profile(rule("FIRST"), more="selection: s.yaml\n").encode(), "rates.yaml": RATES}
+    anna = await stub(risk)
+    good = pb.CheckRuleSetRequest(set=message(profiled | {"s.yaml": text.encode()}))
+    assert not (await anna.CheckRuleSet(good, timeout=20)).report.errors
+    content = profiled | {"s.yaml": (text + trusted).encode()}
+    report = (await anna.CheckRuleSet(pb.CheckRuleSetRequest(set=message(content)), timeout=20)).report
+    assert [(each.file, each.line) for each in report.errors] == [("s.yaml", text.count("\n") + 2)]
+    assert "luxor filer trust" in report.errors[0].message
+    code, reason, place = await refusal(anna.ProposeRuleSet(proposal(content), timeout=20))
+    assert (code, reason, place) == (grpc.StatusCode.INVALID_ARGUMENT, "RULE_SET_REFUSED", "")
+    assert len((await listed(risk)).rule_sets) == 0
 
 
 async def test_a_set_of_many_mistakes_is_told_in_full_by_the_check(risk: Running) -> None:

@@ -6,6 +6,7 @@ Source: UPU S10 as postal operators use it: weights 8 6 4 2 3 5 9 7, 11 minus th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from libs.customs.countries import is_country
 LENGTH = 13
 MAX_SERIAL = 99_999_999
 _WEIGHTS = (8, 6, 4, 2, 3, 5, 9, 7)
+_CHECK_DIGITS = (5, 0, 9, 8, 7, 6, 5, 4, 3, 2, 1)
+"""By the weighted sum modulo 11."""
 
 
 class S10Error(ValueError):
@@ -37,9 +40,11 @@ def check_digit(serial: int) -> int:
     """Return the check digit (0..9) of a serial. Raises S10Error where the serial is not in 0..99,999,999."""
     if not 0 <= serial <= MAX_SERIAL:
         raise S10Error(f"serial {serial} does not fit the eight digits of an S10 identifier")
-    digits = f"{serial:08d}"
-    total = sum(int(digit) * weight for digit, weight in zip(digits, _WEIGHTS, strict=True))
-    return {10: 0, 11: 5}.get(11 - total % 11, 11 - total % 11)
+    return _check_digit(f"{serial:08d}")
+
+
+def _check_digit(digits: str) -> int:
+    return _CHECK_DIGITS[sum(map(mul, map(int, digits), _WEIGHTS)) % 11]
 
 
 def is_valid(text: str) -> bool:
@@ -62,7 +67,7 @@ def parse(text: str) -> S10:
         raise S10Error(f"{text!r} has {digits!r} at places 3 to 11; there an S10 identifier has nine digits")
     if not is_country(country):
         raise S10Error(f"{text!r} ends in {country!r}, which is no ISO 3166-1 country")
-    expected = check_digit(int(digits[:8]))
+    expected = _check_digit(digits[:8])
     if int(digits[8]) != expected:
         raise S10Error(
             f"{text!r} has the check digit {digits[8]}; for {digits[:8]} it is {expected}. A digit is mistyped"

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Ints, Table
+from libs.columns import Ints, Strings, Table
 from libs.columns.arrays import BoolArray
 from libs.customs.countries import is_country
 from libs.customs.currencies import MINOR_UNITS
@@ -93,15 +93,12 @@ _Matches = Iterator[tuple[str, BoolArray, Mapping[str, Any]]]
 def _vague_descriptions(_table: Table, items: _Items, rules: CheckRules) -> _Matches:
     """Find descriptions that name no goods, once per distinct description, but not those of documents or with refused characters."""
 
-    def cause(description: str) -> int:
-        valid = description and description.isprintable()
-        found = rules.vague_terms.vagueness(description) if valid else None
-        return -1 if found is None else _CAUSES.index(found)
-
-    causes = items.table.strings("description").map(cause, np.int8)
-    if (causes >= 0).any():
-        for place, each in enumerate(_CAUSES):
-            yield "description", (causes == place) & ~items.of_documents, {"cause": each.value}
+    descriptions = items.table.strings("description")
+    vague = dict(zip(descriptions.dictionary, map(rules.vague_terms.vagueness, descriptions.dictionary), strict=True))
+    causes = {text: cause for text, cause in vague.items() if cause is not None and text and text.isprintable()}
+    for cause in sorted(set(causes.values()), key=_CAUSES.index):
+        chosen = {text for text, own in causes.items() if own is cause}
+        yield "description", descriptions.isin(chosen) & ~items.of_documents, {"cause": cause.value}
 
 
 def _nominal_prices(_table: Table, items: _Items, _rules: CheckRules) -> _Matches:
@@ -114,8 +111,7 @@ def _nominal_prices(_table: Table, items: _Items, _rules: CheckRules) -> _Matche
 def _same_parties(table: Table, _items: _Items, _rules: CheckRules) -> _Matches:
     """Find consignees with the name of the consignor; case, blanks and punctuation do not count."""
     sent, received = (table.strings(f"{party}_name") for party in ("consignor", "consignee"))
-    initials: dict[str, int] = {}
-    own, other = (names.map(lambda name: _initial(name, initials), np.int64) for names in (received, sent))
+    own, other = _initials(received), _initials(sent)
     # Nearly all names end here.
     same = (own == other) | (own < 0) | (other < 0)
     for row in np.flatnonzero(same).tolist():
@@ -150,17 +146,20 @@ def _postcodes(table: Table, _items: _Items, rules: CheckRules) -> _Matches:
         checked = np.array([form is not None for form in forms], np.bool_)[countries.indices] & codes.present
         # Nearly all codes are as many digits as their country has; the others need a pattern.
         digits = np.array([form.digits if form is not None else 0 for form in forms], np.int16)[countries.indices]
-        checked &= digits != codes.map(lambda code: len(code) if code.isdigit() and code.isascii() else -1, np.int16)
+        number = codes.map(str.isdigit, np.bool_) & codes.map(str.isascii, np.bool_)
+        checked &= ~number | (digits != codes.map(len, np.int64))
         unlike: dict[str, list[int]] = {}
-        for row in np.flatnonzero(checked).tolist():
-            form, code = forms[countries.indices[row]], codes[row]
+        rows = np.flatnonzero(checked)
+        pairs = zip(countries.indices[rows].tolist(), codes.indices[rows].tolist(), strict=True)
+        for row, (country, place) in zip(rows.tolist(), pairs, strict=True):
+            form, code = forms[country], codes.dictionary[place]
             assert form is not None
             if form.pattern.fullmatch(code) is None and code.isprintable():
-                unlike.setdefault(countries[row], []).append(row)
-        for country, rows in unlike.items():
+                unlike.setdefault(countries.dictionary[country], []).append(row)
+        for name, own in unlike.items():
             found = np.zeros(table.rows, np.bool_)
-            found[rows] = True
-            yield column, found, {"country": country}
+            found[own] = True
+            yield column, found, {"country": name}
 
 
 def _locodes(table: Table, _items: _Items, _rules: CheckRules) -> _Matches:
@@ -253,10 +252,13 @@ def _unlike(table: Table, column: str, is_like: Callable[[str], object]) -> Bool
     return unlike
 
 
-def _initial(name: str, numbers: dict[str, int]) -> int:
-    """Return the number of the initial of a name, whatever its case; -1 where it begins with neither a letter nor a digit."""
-    initial = name[:1]
-    return numbers.setdefault(initial.casefold(), len(numbers)) if initial.isalnum() else -1
+def _initials(names: Strings) -> IntArray:
+    """Return a number for the initial of each name, whatever its case; -1 where it begins with neither a letter nor a digit."""
+    initials, places = np.unique(np.array(names.dictionary, "U1").view(np.uint32), return_inverse=True)
+    letters = map(chr, initials.tolist())
+    numbers = np.array([ord(letter.casefold()[0]) if letter.isalnum() else -1 for letter in letters], np.int64)
+    of_rows: IntArray = numbers[places][names.indices]
+    return of_rows
 
 
 def _form(name: str) -> str:

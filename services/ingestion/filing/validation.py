@@ -207,7 +207,12 @@ def _clean(table: Table, elements_by_name: dict[str, Element]) -> Table:
 
 
 def _tidy(column: Strings, element: Text) -> Strings:
-    return column.translate(tidy_code if element.form.code else str.strip)
+    if not element.form.code:
+        return column.translate(str.strip)
+    # Nearly all columns of codes are tidy, and one look at all of them together says so.
+    texts = "".join(column.dictionary)
+    tidy = texts.isascii() and (texts.isdigit() or (texts.isalnum() and texts.isupper()))
+    return column if tidy else column.translate(tidy_code)
 
 
 def _check_level(level: Level, elements_by_name: dict[str, Element], findings: Findings) -> None:
@@ -246,7 +251,7 @@ def _among(values: npt.NDArray[np.int64], choices: frozenset[int]) -> BoolArray:
 def _check_text(level: Level, name: str, column: Strings, element: Text, findings: Findings) -> None:
     texts = column.dictionary
     # A call for each distinct value would be a third of all checks, and nearly all columns are within their bounds.
-    fits = max(map(len, texts), default=0) <= element.bound.characters_max and all(map(str.isprintable, texts))
+    fits = max(map(len, texts), default=0) <= element.bound.characters_max and "".join(texts).isprintable()
     check = element.form.check
     if fits and (check is None or not any(map(check, filter(None, texts)))):
         return

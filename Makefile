@@ -144,7 +144,8 @@ test: setup  ## every test but the two slow suites, against a real PostgreSQL an
 	@$(TESTED) -n $(TEST_WORKERS) --no-loadscope-reorder --ignore tests/fault --ignore tests/containers $(TEST_ARGS)
 
 fault-test: setup  ## the slow suite of faults: processes killed and stopped, disks full, clocks apart, neighbours away
-	@$(TESTED) -n $(FAULT_WORKERS) tests/fault $(TEST_ARGS)
+	@code=0; $(TESTED) -n $(FAULT_WORKERS) -m "not alone" tests/fault $(TEST_ARGS) || code=$$?; \
+		$(TESTED) -n 0 -m alone tests/fault $(TEST_ARGS) || code=$$?; exit $$code
 
 REPLICAS ?= 1 2 4
 replica-test: setup  ## replicas that are killed and stopped under load, with 1, 2 and 4 of each service (about 4 minutes)

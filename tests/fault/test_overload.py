@@ -23,7 +23,7 @@ from tests.support.flow import Flow
 from tests.support.large_messages import send
 from tests.support.open_loop import METHOD, Load
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.alone, pytest.mark.fault, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

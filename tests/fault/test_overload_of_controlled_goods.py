@@ -26,7 +26,7 @@ from tests.support.databases import enterable_directory
 from tests.support.flow import Flow, local_system
 from tests.support.open_loop import Load
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.alone, pytest.mark.fault, pytest.mark.timeout(240)]
 
 LICENSED: Final = ("61", "62", "95")
 DAYS: Final = {"from": "2026-01-01", "law": "an example for tests"}

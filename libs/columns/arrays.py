@@ -61,8 +61,7 @@ class Strings:
         """Return for each row whether it has a value."""
         if "" not in self.dictionary:
             return np.ones(len(self.indices), np.bool_)
-        found: BoolArray = self.indices != self.dictionary.index("")
-        return found
+        return self.map(bool, np.bool_)
 
     def values(self) -> ObjectArray:
         """Return the value of each row as an array of str objects."""
@@ -82,8 +81,6 @@ class Strings:
     def translate(self, function: Callable[[str], str]) -> Strings:
         """Apply `function` once per distinct value; give the column of its results."""
         changed = list(map(function, self.dictionary))
-        if changed == self.dictionary:
-            return self
         distinct = dict.fromkeys(changed)
         if len(distinct) == len(changed):
             return Strings(changed, self.indices)

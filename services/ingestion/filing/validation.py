@@ -207,12 +207,13 @@ def _clean(table: Table, elements_by_name: dict[str, Element]) -> Table:
 
 
 def _tidy(column: Strings, element: Text) -> Strings:
+    # Nearly all columns are tidy, and one look at all values says so: the values of a filing are distinct.
+    texts = column.dictionary
     if not element.form.code:
-        return column.translate(str.strip)
-    # Nearly all columns of codes are tidy, and one look at all of them together says so.
-    texts = "".join(column.dictionary)
-    tidy = texts.isascii() and (texts.isdigit() or (texts.isalnum() and texts.isupper()))
-    return column if tidy else column.translate(tidy_code)
+        return column if list(map(str.strip, texts)) == texts else column.translate(str.strip)
+    joined = "".join(texts)
+    is_tidy = joined.isascii() and (joined.isdigit() or (joined.isalnum() and joined.isupper()))
+    return column if is_tidy else column.translate(tidy_code)
 
 
 def _check_level(level: Level, elements_by_name: dict[str, Element], findings: Findings) -> None:

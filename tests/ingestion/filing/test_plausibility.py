@@ -51,6 +51,16 @@ def test_a_good_consignment_has_no_warning() -> None:
     assert warned(consignment(0), consignment(1)) == []
 
 
+@pytest.mark.parametrize("origin", ["CN", " cn", "c n", "Cn\t"])
+def test_codes_are_tidied_beside_others_that_are_tidy(origin: str) -> None:
+    first, second = consignment(0), consignment(1)
+    first.items[0].origin_country, second.items[0].origin_country = "DE", origin
+    first.local_reference, second.local_reference = "A", " b "
+    table = check(first, second).table
+    assert table.child("items").strings("origin_country").tolist() == ["DE", "CN"]
+    assert table.strings("local_reference").tolist() == ["A", "b"]
+
+
 def test_each_description_that_names_no_goods_is_warned_of_with_its_place_and_cause() -> None:
     rows = [
         described("Leather belt", "Gift"),
@@ -152,6 +162,8 @@ CASES: list[tuple[str, str, Any, Any]] = [
     ("PRICE_NOMINAL", "items[0].price.minor", 100, 101),
     ("CONSIGNOR_IS_CONSIGNEE", "consignee.name", "MEADOW LANE-TRADING", "Meadow Lane Trading 2"),
     ("CONSIGNOR_IS_CONSIGNEE", "consignee.name", "Meadow  Lane Trading.", "Meadow Lane"),
+    ("CONSIGNOR_IS_CONSIGNEE", "consignee.name", "meadow lane trading", "Weadow Lane Trading"),
+    ("CONSIGNOR_IS_CONSIGNEE", "consignee.name", "(Meadow) Lane Trading", "(Meadow Lane"),
     ("ADDRESS_WITHOUT_LETTERS", "consignee.address.city", "12345", "A12345"),
     ("ADDRESS_WITHOUT_LETTERS", "consignee.address.city", "-", "Å"),
     ("ADDRESS_WITHOUT_LETTERS", "consignee.address.city", "??", "東京"),

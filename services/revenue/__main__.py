@@ -46,6 +46,7 @@ from services.revenue.commands.post import Posting
 from services.revenue.commands.reassess import Reassessment
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.sales.bind import follow_states
+from services.revenue.commands.sales.search import GoodsSearch
 from services.revenue.commands.sum_days import sum_days
 from services.revenue.config import RATES, RULEBOOKS, RevenueConfig
 from services.revenue.feeds.clearance_states import EVENTS_MAX, Follow, StateHandler
@@ -55,6 +56,7 @@ from services.revenue.jobs.kinds import WORK
 from services.revenue.jobs.packing import PackingJob
 from services.revenue.jobs.proofs import ProofJob, unproven
 from services.revenue.jobs.reassessment import ReassessmentJob, aggregates_waiting
+from services.revenue.jobs.sale_searches import SaleSearchJob
 from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.law.program.program import ProgramError
 from services.revenue.law.source.yaml_source import LawFileError
@@ -195,6 +197,7 @@ def assemble(start: Start) -> Sequence[Background]:
         *books.backgrounds,
         schemes.run,
         accounts.run,
+        SaleSearchJob(GoodsSearch(start.database, sales, start.replica)).run,
         ReassessmentJob(reassessment, pause_seconds=config.reassessment_seconds).run,
         Holder(start.database, start.replica, start.environ, WORK, memory_bytes_max=config.job_memory_bytes_max).run,
         Housekeeping(start.database, start.replica, steps).run,

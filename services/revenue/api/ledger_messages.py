@@ -16,7 +16,7 @@ from libs.server.identity import is_id
 from luxor.common.v1 import common_pb2
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.account import FILERS_MAX, OPENED, DueDays, account_name_error, kind_of
+from services.revenue.ledger.account import COLLECTING, FILERS_MAX, MONTHLY, DueDays, account_name_error, kind_of, prefix_of
 from services.revenue.ledger.entry import AMOUNT_MAX
 from services.revenue.store.ledger.accounts import Account, Change
 from services.revenue.store.ledger.balances import Close, StatementLine
@@ -58,9 +58,13 @@ def changed_fields(request: pb.PutAccountsRequest) -> frozenset[str] | None:
 def account_error(place: int, account: pb.Account, fields: frozenset[str] | None = None) -> errors_pb2.ItemError | None:
     """Return why an account of a request, of which some fields are changed, is refused; None where it is accepted."""
     here = f"accounts[{place}]"
-    if why := account_name_error(account.name, OPENED):
+    if why := account_name_error(account.name, MONTHLY):
         return item_error("ACCOUNT_NAME_MALFORMED", f"{here}.name", account.name, why=why)
     named = _fields_of(account, fields)
+    if prefix_of(account.name) in COLLECTING:
+        for name, states in (("limit_minor", account.HasField("limit_minor")), ("closed", account.closed)):
+            if states and name in named:
+                return item_error("ACCOUNT_SECURES_NOTHING", f"{here}.{name}", account.name)
     if "currency" in named and account.currency and not _known_currency(account.currency):
         return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", account.currency)
     if "limit_minor" in named and not 0 <= account.limit_minor <= AMOUNT_MAX:

@@ -28,10 +28,10 @@ ROW_COLUMNS: Final = (
     "direct_shipment_time", "direct_shipment_place", "dispatch_country", "freight_minor", "freight_currency",
     "insurance_minor", "insurance_currency", "clearance_fee_minor", "clearance_fee_currency", "prices_include_tax",
     "gross_mass_mg", "transport_mode", "transport_service", "nature", "declarant_identifier", "carrier_identifier",
-    "order_platform", "additional_procedures", "returned_mrn", "declarant_role", "direction",
+    "order_platform", "order_number", "order_parts", "additional_procedures", "returned_mrn", "declarant_role", "direction",
     "split", "previous_part_mrn",
 )  # fmt: skip
-"""Columns of consignments that the law reads, or that accounts are named by."""
+"""Columns of consignments that the law reads, that accounts are named by, or by which a consignment is bound to a sale that is filed later."""
 CHILD_COLUMNS: Final = {
     "fiscal_references": ("scheme", "number"),
     "guarantees": ("reference",),

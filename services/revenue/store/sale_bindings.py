@@ -9,13 +9,24 @@ from typing import Final
 
 from libs.store.database import NOW_MICROS, Transaction
 from libs.store.tables.schema import TODAY
-from services.revenue.sales.comparison import EXPIRED, NOT_COMPARED, Amounts, Finding, sum_amounts
+from services.revenue.sales.comparison import (
+    EXPIRED,
+    NOT_COMPARED,
+    Amounts,
+    Finding,
+    Trade,
+    packed_trade,
+    sum_amounts,
+    unpacked_trade,
+)
 
 Order = tuple[str, str]
 """Platform and order number."""
 
 NO_VERSION: Final = 0
 """Stands for the version of a consignment of which none counts."""
+NOT_FILED: Final = 0
+"""Stands for the version of a sale that is not filed yet, so that nothing was compared."""
 CONTRADICTED_MAX: Final = 1_000
 """Order numbers with a contradiction that are returned."""
 BOUND_MAX: Final = 1_000
@@ -44,7 +55,7 @@ select given.platform, given.order_number, b.currency, case when count(b.net) = 
     case when count(b.gross) = count(*) then sum(b.gross) end, b.unit, case when count(b.quantity) = count(*) then sum(b.quantity) end
 from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_number) cross join lateral (
     select * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number and not k.withdrawn
-        and k.mrn not in (select unnest($3::text[])) offset 0
+        and k.sale_version >= $4 and k.mrn not in (select unnest($3::text[])) offset 0
 ) b group by given.platform, given.order_number, b.currency, b.unit
 """
 _DECLARED: Final = """
@@ -59,13 +70,28 @@ select given.platform, given.order_number, k.mrn from unnest($1::text[], $2::tex
 """  # noqa: S608  # a word of our own
 _ADD: Final = f"""
 insert into sale_binding (platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity,
-    findings, withdrawn, day, bound_at)
+    findings, withdrawn, trade, day, bound_at)
 select given.platform, given.order_number, given.mrn, given.filing_version, given.sale_version, given.currency, given.net, given.gross,
-    given.unit, given.quantity, string_to_array(given.findings, chr(10)), given.withdrawn, {TODAY}, {NOW_MICROS}
+    given.unit, given.quantity, string_to_array(given.findings, chr(10)), given.withdrawn, given.trade, {TODAY}, {NOW_MICROS}
 from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::smallint[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
-    $10::bigint[], $11::text[], $12::boolean[])
-    as given(platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity, findings, withdrawn)
+    $10::bigint[], $11::text[], $12::boolean[], $13::text[])
+    as given(platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity, findings, withdrawn, trade)
 """  # noqa: S608  # expressions of our own
+_EARLIER: Final = f"""
+select k.platform, k.order_number, k.mrn, k.filing_version, k.trade, k.withdrawn
+from unnest($1::text[], $2::text[]) as given(platform, order_number) cross join lateral (
+    select * from sale_binding b where b.platform = given.platform and b.order_number = given.order_number
+        and b.sale_version = {NOT_FILED} offset 0
+) k order by k.platform, k.order_number, k.bound_at, k.mrn, k.filing_version limit $3
+"""  # noqa: S608  # a number of our own
+_COMPARED: Final = f"""
+update sale_binding b set sale_version = given.sale_version, findings = string_to_array(given.findings, chr(10)), trade = null
+from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::smallint[], $6::text[])
+    as given(platform, order_number, mrn, filing_version, sale_version, findings)
+where b.mrn = any(array[given.mrn]) and b.platform = given.platform and b.order_number = given.order_number
+    and b.filing_version = given.filing_version and b.sale_version = {NOT_FILED}
+"""  # noqa: S608  # a number of our own
+_BOUND: Final = "select mrn, filing_version from sale_binding where mrn = any($1::text[])"
 # Where no platform ever filed a sale, nothing is looked up.
 _COUNT: Final = """
 update sale_binding b set withdrawn = b.filing_version <> given.version from unnest($1::text[], $2::integer[]) as given(mrn, version)
@@ -96,6 +122,8 @@ class Binding:
     """Microseconds since 1970-01-01 UTC."""
     is_withdrawn: bool = False
     """Whether it does not count for the order: the goods never came, or another version of the declaration is active."""
+    trade: Trade | None = None
+    """What it states, while its sale is not filed yet."""
 
 
 async def platforms_with_sales(reader: Transaction, platforms: Iterable[str]) -> set[str]:
@@ -132,11 +160,16 @@ async def bindings_of(reader: Transaction, orders: Iterable[Order]) -> Mapping[O
     return found
 
 
-async def amounts_of(reader: Transaction, orders: Iterable[Order], without: Iterable[str]) -> dict[Order, Amounts]:
-    """Return what counts for orders together, of all consignments under them but those `without`; orders without any are left out."""
+async def amounts_of(
+    reader: Transaction, orders: Iterable[Order], without: Iterable[str], *, compared: bool = False
+) -> dict[Order, Amounts]:
+    """Return what counts for orders together, of all consignments under them but those `without`; orders without any are left out.
+
+    With `compared`, those alone count that were compared with a sale.
+    """
     found: dict[Order, Amounts] = {}
     for platform, number, currency, net, gross, unit, quantity in await reader.raw.fetch(
-        _COUNTED, *_columns(orders), list(without)
+        _COUNTED, *_columns(orders), list(without), NOT_FILED + compared
     ):
         # Sums of the store are decimal numbers.
         own = Amounts(currency, _whole(net), _whole(gross), unit, _whole(quantity))
@@ -165,12 +198,37 @@ async def add_bindings(tx: Transaction, bindings: Sequence[Binding]) -> None:
         [each.filing_version for each in bindings],
         [each.sale_version for each in bindings],
         *([getattr(each.amounts, name) for each in bindings] for name in Amounts.__slots__),
-        [
-            _FINDINGS.join(_VALUES.join((finding.reason, finding.declared, finding.sold)) for finding in each.findings)
-            for each in bindings
-        ],
+        [_text(each.findings) for each in bindings],
         [each.is_withdrawn for each in bindings],
+        [None if each.trade is None else packed_trade(each.trade) for each in bindings],
     )
+
+
+async def earlier_bindings(tx: Transaction, orders: Iterable[Order], rows_max: int) -> list[Binding]:
+    """Return versions of consignments that were assessed before the sale of their order was filed, by order and in the order of assessment."""
+    found = []
+    for platform, number, mrn, version, text, withdrawn in await tx.raw.fetch(_EARLIER, *_columns(orders), rows_max):
+        trade = unpacked_trade(text)
+        order = (platform, number)
+        found.append(Binding(order, mrn, version, NOT_FILED, trade.amounts, [], is_withdrawn=withdrawn, trade=trade))
+    return found
+
+
+async def write_comparisons(tx: Transaction, bindings: Sequence[Binding]) -> None:
+    """Store what was found in versions of consignments whose sale is filed now. The caller has locked the orders."""
+    await tx.raw.execute(
+        _COMPARED,
+        *_columns(each.order for each in bindings),
+        [each.mrn for each in bindings],
+        [each.filing_version for each in bindings],
+        [each.sale_version for each in bindings],
+        [_text(each.findings) for each in bindings],
+    )
+
+
+async def versions_bound(reader: Transaction, mrns: Iterable[str]) -> set[tuple[str, int]]:
+    """Return the versions of some consignments that are bound to an order."""
+    return {(mrn, version) for mrn, version in await reader.raw.fetch(_BOUND, list(mrns))}
 
 
 async def count_versions(tx: Transaction, versions: Mapping[str, int]) -> None:
@@ -183,6 +241,10 @@ async def count_versions(tx: Transaction, versions: Mapping[str, int]) -> None:
 async def contradicted(reader: Transaction, platform: str) -> list[str]:
     """Return the order numbers of a platform with contradictions, the last CONTRADICTED_MAX."""
     return [row["order_number"] for row in await reader.raw.fetch(_CONTRADICTED, platform)]
+
+
+def _text(findings: Sequence[Finding]) -> str:
+    return _FINDINGS.join(_VALUES.join((each.reason, each.declared, each.sold)) for each in findings)
 
 
 def _whole(number: Decimal | None) -> int | None:

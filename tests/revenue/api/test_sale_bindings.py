@@ -3,117 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection
 
-import numpy as np
 import pytest
 import pytest_asyncio
 
-from libs.columns import Ints, Strings, Table
-from libs.customs.identifiers.mrn_columns import make_mrns
-from libs.customs.time import MICROS_PER_DAY, day_text
+from libs.customs.time import day_text
 from libs.store.database import Database, Transaction
 from libs.store.tables import schema
 from luxor.clearance.v1 import clearance_pb2 as clearance
-from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.consignment.v1 import consignment_pb2 as filing
-from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1 import sales_pb2 as pb
-from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.__main__ import assemble
-from services.revenue.commands.sales.bind import follow_states
 from services.revenue.sales.comparison import Amounts
 from services.revenue.store.sale_bindings import BOUND_MAX, Binding, Order, add_bindings, declared
 from services.revenue.store.sales import REFERENCE_SPAN
+from tests.revenue.sale_goods import SHOP, announce, assess, bound, consignment, mrn, pieces
 from tests.revenue.sales import SECONDS, file, outcomes, sale, sales_stub
-from tests.revenue.service_client import DAY
 from tests.support.services import Running, running
-
-SHOP = "shop"
 
 
 @pytest_asyncio.fixture
 async def house(database_url: str) -> AsyncIterator[Running]:
     async with running("revenue", assemble, database_url) as service:
         yield service
-
-
-def pieces(number: str, price: int = 5_000, quantity: int = 2, *, replaces: int = 0) -> pb.Sale:
-    """Return a sale of some pieces of goods."""
-    made = sale(number, price, replaces=replaces)
-    made.items[0].quantity_milli, made.items[0].quantity_unit = quantity * 1_000, "H87"
-    return made
-
-
-def consignment(made: pb.Sale, **changes: object) -> filing.Consignment:
-    """Return the consignment that a sale announces, with changes to its only item's price and quantity or to its own elements."""
-    message = filing.Consignment(
-        destination_country=made.destination_country,
-        dispatch_country=made.dispatch_country,
-        items=made.items,
-        fiscal_references=made.fiscal_references,
-        order=filing.Order(platform=SHOP, number=made.order_number, time=made.paid_at),
-        nature=filing.NATURE_SALE,
-    )
-    item = message.items[0]
-    for name, value in changes.items():
-        if name == "price":
-            item.price.minor = value  # type: ignore[assignment]
-        elif name == "quantity":
-            item.quantity_milli = value * 1_000  # type: ignore[operator]
-        elif name == "currency":
-            item.price.currency = value  # type: ignore[assignment]
-        elif name == "number":
-            del message.fiscal_references[:]
-            if value:
-                message.fiscal_references.add(scheme=filing.SCHEME_IOSS, number=value)
-        else:
-            setattr(message, name, value)
-    return message
-
-
-def mrn(serial: int) -> str:
-    return make_mrns(["DE"], [3], DAY, serial)[0]
-
-
-async def assess(
-    house: Running,
-    rows: Sequence[filing.Consignment],
-    *,
-    first: int = 0,
-    version: int = 1,
-    mrns: Sequence[str] = (),
-    versions: Sequence[int] = (),
-) -> revenue_pb2.AssessmentColumns:
-    """Assess consignments as clearance does; their MRNs count from `first`, and all have one version, unless both are named."""
-    count = len(rows)
-    table = Table.from_messages(rows, ConsignmentColumns, filing.Consignment).with_columns(
-        {
-            "mrn": Strings.of(list(mrns) or [mrn(first + place) for place in range(count)]),
-            "version": Ints.of(np.array(list(versions) or [version] * count)),
-            "filer": Strings.constant("carrier", count),
-            "accepted_at": Ints.constant(DAY * MICROS_PER_DAY, count),
-        }
-    )
-    request = revenue_pb2.AssessConsignmentsRequest(
-        purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=table.encode(ConsignmentColumns)
-    )
-    stub = RevenueServiceStub(await house.channel("service", "clearance"))
-    return (await stub.AssessConsignments(request, timeout=SECONDS)).assessments
-
-
-async def bound(house: Running, **query: object) -> dict[str, list[tuple[str, list[str], bool]]]:
-    """Return by order number what officers see: MRN and findings of each consignment, and whether it was withdrawn."""
-    officer = await sales_stub(house, "officer", "ann")
-    answer = await officer.ListSales(pb.ListSalesRequest(platform=SHOP, **query), timeout=SECONDS)  # type: ignore[arg-type]
-    return {
-        each.sale.order_number: [
-            (one.mrn, [f"{it.reason} {it.declared} / {it.sold}" for it in one.findings], one.withdrawn)
-            for one in each.consignments
-        ]
-        for each in answer.sales
-    }
 
 
 async def test_consignments_are_bound_to_the_sale_of_their_order_once(house: Running) -> None:
@@ -219,24 +132,6 @@ async def test_a_sale_is_exhausted_by_the_consignments_of_several_carriers(house
     assert sorted(len(findings) for _, findings, _ in found) == [0, 0, 0, 2]
     late = next(findings for _, findings, _ in found if findings)
     assert late == ["SALE_QUANTITY_EXCEEDED 4000 H87 / 3000 H87", "SALE_VALUE_DIFFERS 8000 EUR / 6000 EUR"]
-
-
-async def announce(url: str, *states: tuple[int, int, int, bool]) -> None:
-    """Announce states as clearance's feed does, in their order: serial, active version of the filing, state, and whether the goods were released."""
-    serials, versions, values, released = (np.array(each) for each in zip(*states, strict=True))
-    table = Table.of(
-        ClearanceColumns,
-        len(states),
-        {
-            "mrn": Strings.of([mrn(serial) for serial in serials.tolist()]),
-            "version": Ints.of(np.arange(1, len(states) + 1)),
-            "filing_version": Ints(versions, versions > 0),
-            "state": Ints.of(values),
-            "released_at": Ints(released.astype(np.int64), released),
-        },
-    )
-    async with Database(url, name="test") as database, database.transaction() as tx:
-        await follow_states(tx, table)
 
 
 async def test_of_each_consignment_the_active_version_counts_and_none_where_the_goods_never_came(

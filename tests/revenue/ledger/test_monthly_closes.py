@@ -235,6 +235,50 @@ async def test_a_filer_sees_the_closes_of_accounts_that_it_may_draw_on(house: Ru
     assert (await refused(ledger.ListMonthlyCloses(wrong, timeout=SECONDS)))[0] == "MONTH_MALFORMED"
 
 
+async def test_vendors_and_carriers_see_the_closes_of_the_accounts_that_list_or_name_them(
+    house: Running, kept: Books
+) -> None:
+    collected = {**SALE, "collector": common_pb2.COLLECTOR_CARRIER}
+    await kept.take(
+        State(mrn(1, 1), charges=SOLD),
+        State(mrn(2, 2), charges=(Charge(1_900, **{**SALE, "account": "vendor:IM4420000019"}),)),
+        State(mrn(3, 3), charges=(Charge(1_900, **{**collected, "account": "carrier:carrier-7"}),)),
+        State(mrn(4, 4), charges=(Charge(1_900, **{**collected, "account": "carrier:carrier-8"}),)),
+    )
+    officer = await stub(house)
+
+    async def put(number: str, **change: Any) -> pb.AccountResult:
+        request = pb.PutAccountsRequest(request_id=number, accounts=[pb.Account(name=VENDOR, **change)])
+        return (await officer.PutAccounts(request, timeout=SECONDS)).results[0]
+
+    assert list(await closes(house, 0, "filer", "shop")) == []
+    for number, change in (("a1", {"limit_minor": 1}), ("a2", {"closed": True})):
+        error = (await put(number, currency="EUR", **change)).error
+        assert (error.reason, error.path) == ("ACCOUNT_SECURES_NOTHING", f"accounts[0].{next(iter(change))}")
+    assert (await put("b1", currency="EUR", filers=["shop"])).account.filers == ["shop"]
+    assert list(await closes(house, 0, "filer", "shop")) == [VENDOR]
+    assert list(await closes(house, 0, "carrier", "carrier-7")) == ["carrier:carrier-7"]
+    # One that is not listed has the answer of an account that does not exist.
+    for ident, account, reason in (
+        ("shop", VENDOR, ""),
+        ("carrier-7", VENDOR, "ACCOUNT_NOT_YOURS"),
+        ("carrier-7", "vendor:IM0000000000", "ACCOUNT_NOT_YOURS"),
+        ("carrier-7", "carrier:carrier-7", ""),
+        ("carrier-7", "carrier:carrier-8", "ACCOUNT_NOT_YOURS"),
+    ):
+        call = (await stub(house, "filer", ident)).GetStatement(
+            pb.GetStatementRequest(account=account, month=month_of(0)), timeout=SECONDS
+        )
+        if reason:
+            assert (await refused(call))[0] == reason
+        else:
+            assert (await call).closing_minor == 1_900
+    await put("b2", drops_filers=["shop"])
+    assert list(await closes(house, 0, "filer", "shop")) == []
+    (listed,) = (await officer.ListAccounts(pb.ListAccountsRequest(), timeout=SECONDS)).accounts
+    assert (listed.account.name, listed.used_minor, listed.currency) == (VENDOR, 1_900, "EUR")
+
+
 async def test_payments_of_days_that_are_summed_count_as_those_that_are_not(house: Running, kept: Books) -> None:
     await kept.take(State(mrn(1, 1), charges=SOLD))
     await aged(kept)

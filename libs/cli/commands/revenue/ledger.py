@@ -20,7 +20,7 @@ OWN_ACCOUNTS = ("treasury", "filer", "carrier")
 KINDS = {"CHARGE_KIND_DUTY": "duty", "CHARGE_KIND_TAX": "tax", "CHARGE_KIND_FEE": "fee"}
 
 
-@command("account", short_help="Open a deferred account or a guarantee, or change it.")
+@command("account", short_help="Open a deferred account or a guarantee, change it, or list who sees an account.")
 @click.argument("name")
 @click.option("--currency", default="", metavar="CODE", help="Currency of the limit, such as EUR; needed to open it.")
 @click.option("--limit", metavar="AMOUNT", help="Limit of the account, such as 50000.00.")
@@ -58,7 +58,10 @@ def account(
     no_filers: bool,
     ident: str,
 ) -> None:
-    """Open NAME, such as deferred:carrier-7 or guarantee:26DEG0000001, or change it; options that are absent change nothing."""
+    """Open NAME, such as deferred:carrier-7 or guarantee:26DEG0000001, or change it; options that are absent change nothing.
+
+    The filers of an account of a vendor or carrier, such as vendor:IM2760000014, see its statements and closes.
+    """
     from libs.client.revenue.ledger import opened_accounts, put_account
     from luxor.revenue.v1.ledger_pb2 import Account
 

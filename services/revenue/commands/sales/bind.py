@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +20,23 @@ from services.revenue.ledger.charge import never_released, newest
 from services.revenue.sales.comparison import EXPIRED, Finding, Trade, contradicts, findings_of, sum_amounts, trades_of
 from services.revenue.store.sale_bindings import (
     NO_VERSION,
+    NOT_FILED,
     Binding,
     Order,
     add_bindings,
     amounts_of,
     count_versions,
     declared,
+    earlier_bindings,
     late_among,
     lock_orders,
     platforms_with_sales,
+    write_comparisons,
 )
 from services.revenue.store.sales import CurrentSale, SaleStore
+
+EARLIER_MAX: Final = 1_000
+"""Versions of consignments that are compared in one transaction with a sale that was filed after them."""
 
 _bound = counter(
     "luxor_revenue_consignments_bound_total",
@@ -40,8 +47,9 @@ _bound = counter(
 
 @dataclass(frozen=True, slots=True)
 class SoldOrders:
-    """The consignments of a batch whose order was filed as a sale."""
+    """The consignments of a batch whose order is one of a platform with sales."""
 
+    store: SaleStore
     table: Table
     """The batch, a table of ConsignmentColumns with MRN and version."""
     orders: Mapping[int, Order]
@@ -49,10 +57,11 @@ class SoldOrders:
     declared: Mapping[int, Trade]
     """What each of these rows states, read before the transaction that binds it."""
     sales: Mapping[Order, CurrentSale]
+    """The sales of the orders, of those that were filed before the look-up."""
 
 
 async def sold_orders(store: SaleStore, table: Table) -> SoldOrders | None:
-    """Return the consignments of a batch whose order was filed as a sale; None if none was.
+    """Return the consignments of a batch whose order is one of a platform with sales; None if none is.
 
     A batch that names no platform costs nothing, one of platforms without sales a look-up of these.
     """
@@ -60,7 +69,7 @@ async def sold_orders(store: SaleStore, table: Table) -> SoldOrders | None:
     if not orders:
         return None
     declared = trades_of(table.take(np.array(list(orders), np.intp)))
-    return SoldOrders(table, orders, dict(zip(orders, declared, strict=True)), sales)
+    return SoldOrders(store, table, orders, dict(zip(orders, declared, strict=True)), sales)
 
 
 async def _orders_of(store: SaleStore, table: Table) -> tuple[dict[int, Order], Mapping[Order, CurrentSale]]:
@@ -71,13 +80,17 @@ async def _orders_of(store: SaleStore, table: Table) -> tuple[dict[int, Order], 
         selling = await platforms_with_sales(reader, platform.dictionary)
         if not selling:
             return {}, {}
-        number, nature = table.strings("order_number"), table.ints("nature").values
-        # A sale is assessed as an import into its country of destination.
-        rows = platform.isin(selling) & number.present & np.isin(nature, (NATURE_UNSPECIFIED, NATURE_SALE))
-        rows &= ~exports(table)
-        orders = {row: (platform[row], number[row]) for row in np.flatnonzero(rows).tolist()}
-        sales = await store.current(reader, orders.values())
-    return {row: order for row, order in orders.items() if order in sales}, sales
+        orders = orders_in(table, selling)
+        return orders, await store.current(reader, orders.values()) if orders else {}
+
+
+def orders_in(table: Table, platforms: Collection[str]) -> dict[int, Order]:
+    """Return by row the orders at some platforms of the consignments that can be bound to a sale."""
+    platform, number, nature = table.strings("order_platform"), table.strings("order_number"), table.ints("nature")
+    # A sale is assessed as an import into its country of destination.
+    rows = platform.isin(platforms) & number.present & np.isin(nature.values, (NATURE_UNSPECIFIED, NATURE_SALE))
+    rows &= ~exports(table)
+    return {row: (platform[row], number[row]) for row in np.flatnonzero(rows).tolist()}
 
 
 async def bind(tx: Transaction, orders: SoldOrders, fresh: npt.NDArray[np.intp]) -> None:
@@ -92,17 +105,24 @@ async def bind(tx: Transaction, orders: SoldOrders, fresh: npt.NDArray[np.intp])
     # Transactions that compare the same order with its consignments wait for each other.
     distinct = sorted({orders.orders[row] for row in rows})
     await lock_orders(tx, distinct)
+    # A sale that was filed since the look-up has found nothing to be bound, and one that is filed from now on finds what is stored here.
+    not_filed = [order for order in distinct if order not in orders.sales]
+    sales = {**orders.sales, **await orders.store.current(tx, not_filed)} if not_filed else orders.sales
+    distinct = [order for order in distinct if order in sales]
     # An amendment is compared without the version before it.
     amended = {mrns[row] for row in rows if versions[row] > 1}
-    counted = await amounts_of(tx, distinct, amended)
-    overdue = {order for order in distinct if orders.sales[order].today > orders.sales[order].last_day}
+    counted = await amounts_of(tx, distinct, amended) if distinct else {}
+    overdue = {order for order in distinct if sales[order].today > sales[order].last_day}
     expired = overdue - await declared(tx, overdue) if overdue else overdue
     # The amendment of a late consignment is late as well: the version before it will not count any more.
     late = await late_among(tx, overdue, amended) if overdue and amended else set()
     bindings: list[Binding] = []
     for row in rows:
         order, mrn, version, trade = orders.orders[row], mrns[row], int(versions[row]), orders.declared[row]
-        sale, earlier = orders.sales[order], counted.get(order)
+        if order not in sales:
+            bindings.append(binding_before_sale(order, mrn, version, trade))
+            continue
+        sale, earlier = sales[order], counted.get(order)
         findings = findings_of(sale.trade, trade, earlier)
         if order in expired or (order, mrn) in late:
             findings.insert(0, Finding(EXPIRED, day_text(sale.today), day_text(sale.last_day)))
@@ -111,6 +131,49 @@ async def bind(tx: Transaction, orders: SoldOrders, fresh: npt.NDArray[np.intp])
             counted[order] = trade.amounts if earlier is None else sum_amounts(earlier, trade.amounts)
     await add_bindings(tx, bindings)
     tx.after_commit(lambda: _count(bindings))
+
+
+def binding_before_sale(order: Order, mrn: str, version: int, trade: Trade) -> Binding:
+    """Return the binding of a version of a consignment to an order without a sale; the first version counts until another is announced."""
+    return Binding(order, mrn, version, NOT_FILED, trade.amounts, [], is_withdrawn=version > 1, trade=trade)
+
+
+async def bind_earlier(tx: Transaction, store: SaleStore, orders: Iterable[Order]) -> bool:
+    """Compare the sales of orders with the consignments that were assessed before them, EARLIER_MAX versions at most; return whether more are left.
+
+    Each is compared together with those that were assessed before it, as if the sale had been filed first. The caller has stored the sales.
+    """
+    distinct = sorted(set(orders))
+    if not distinct:
+        return False
+    await lock_orders(tx, distinct)
+    found = await earlier_bindings(tx, distinct, EARLIER_MAX + 1)
+    if not found:
+        return False
+    earlier = found[:EARLIER_MAX]
+    distinct = sorted({each.order for each in earlier})
+    sales = await store.current(tx, distinct)
+    counted = await amounts_of(tx, distinct, {each.mrn for each in earlier}, compared=True)
+    compared: list[Binding] = []
+    for (order, _), versions in _by_consignment(earlier):
+        before = counted.get(order)
+        for each in versions:
+            assert each.trade is not None
+            findings = findings_of(sales[order].trade, each.trade, before)
+            compared.append(replace(each, sale_version=sales[order].version, findings=findings))
+            if not each.is_withdrawn:
+                counted[order] = each.amounts if before is None else sum_amounts(before, each.amounts)
+    await write_comparisons(tx, compared)
+    tx.after_commit(lambda: _count(compared))
+    return len(found) > EARLIER_MAX
+
+
+def _by_consignment(earlier: Sequence[Binding]) -> Iterable[tuple[tuple[Order, str], list[Binding]]]:
+    """Yield the versions of each consignment under an order, in the order in which the first ones were assessed."""
+    groups: dict[tuple[Order, str], list[Binding]] = {}
+    for each in earlier:
+        groups.setdefault((each.order, each.mrn), []).append(each)
+    return groups.items()
 
 
 async def follow_states(tx: Transaction, states: Table) -> None:
@@ -132,5 +195,7 @@ async def follow_states(tx: Transaction, states: Table) -> None:
 
 def _count(bindings: Sequence[Binding]) -> None:
     for each in bindings:
+        if each.sale_version == NOT_FILED:
+            continue
         outcome = "contradicted" if contradicts(each.findings) else "not_compared" if each.findings else "consistent"
         _bound.labels(outcome).inc()

@@ -16,8 +16,10 @@ from libs.store.database import Transaction
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.revenue.v1 import sales_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import LandedCost
+from services.revenue.commands.sales.bind import bind_earlier
 from services.revenue.sales.comparison import trades_of
 from services.revenue.sales.versions import Decided, SaleKey, StoredVersion, decide
+from services.revenue.store.sale_searches import request_search
 from services.revenue.store.sales import SaleStore, pack_sales
 
 Assess = Callable[[Table], Awaitable[Sequence[LandedCost]]]
@@ -90,6 +92,10 @@ class FileSales:
             if decided.fresh:
                 keys, stated = [batch.keys[row] for row in decided.fresh], [trades[row] for row in decided.fresh]
                 await self._store.add(tx, batch.platform, keys, stated, content)
+                # Goods may have been declared before their sale was filed.
+                first_versions = [(batch.platform, each.order_number) for each in keys if each.version == 1]
+                if await bind_earlier(tx, self._store, first_versions):
+                    await request_search(tx, batch.platform)
             of_rows = refused | _errors_of(batch, decided)
             by_place = {**errors, **{batch.places[row]: error for row, error in of_rows.items()}}
             repeated = len(decided.stored) + len(decided.same)

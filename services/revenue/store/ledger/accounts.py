@@ -1,4 +1,4 @@
-"""Deferred accounts and guarantees: who holds them and may draw on them, what they may stand for, and whether they are closed."""
+"""Accounts that officers put: who holds them and may draw on them, what they may stand for, and whether they are closed."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ class Accounts:
         return {row["name"]: _account(row) for row in rows}
 
     async def drawn_on_by(self, name: str, ident: str) -> bool:
-        """Return whether a filer or carrier may draw on an account: it is listed, or the account is named for it, opened or not."""
-        if name == f"deferred:{ident}":
+        """Return whether a filer or carrier may draw on an account, or see it: it is listed, or the account is named for it, opened or not."""
+        if name in (f"deferred:{ident}", f"carrier:{ident}"):
             return True
         found = await self.read([name])
         return name in found and ident in found[name].filers

@@ -56,7 +56,7 @@ where name = any($1::text[]) and (name, currency) > ($2::text, $3::text) order b
 _OF_NAMES: Final = "select name, currency, account from ledger_holding where name = any($1::text[])"
 _DRAWN_ON: Final = """
 with mine(name) as (
-    select 'deferred:' || $1::text union select name from ledger_account where filers @> array[$1::text]
+    select 'deferred:' || $1::text union select 'carrier:' || $1::text union select name from ledger_account where filers @> array[$1::text]
 )
 select held.name, held.currency, held.account from mine join ledger_holding held on held.name = mine.name
 where (held.name, held.currency) > ($2::text, $3::text) and held.name >= $4::text and held.name < $5::text

@@ -9,6 +9,7 @@ from libs.server.process.following import repeat
 from libs.store.database import Database
 from libs.telemetry import gauge, get_logger
 from services.revenue.law.assess.securities import Opened, Room, Securities
+from services.revenue.ledger.account import SECURING, prefix_of
 from services.revenue.store.ledger.accounts import Account, Accounts
 from services.revenue.store.ledger.balances import Balances
 
@@ -53,6 +54,9 @@ class ActiveSecurities:
                 full = {name for name, room in rooms.items() if room.minor <= 0}
                 exhausted += len(full)
                 for each in page:
+                    # Filers see the accounts of vendors and carriers that list them, and nothing is secured by these.
+                    if prefix_of(each.name) not in SECURING:
+                        continue
                     usable = not each.closed and each.name not in full
                     opened[each.name] = Opened(frozenset(each.filers), usable, rooms.get(each.name))
             before, self._securities = self._securities, Securities(everyone=False, opened=opened)

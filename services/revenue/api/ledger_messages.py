@@ -16,7 +16,15 @@ from libs.server.identity import is_id
 from luxor.common.v1 import common_pb2
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.account import COLLECTING, FILERS_MAX, MONTHLY, DueDays, account_name_error, kind_of, prefix_of
+from services.revenue.ledger.account import (
+    COLLECTING,
+    FILERS_MAX,
+    MONTHLY,
+    DueDays,
+    account_name_error,
+    kind_of,
+    prefix_of,
+)
 from services.revenue.ledger.entry import AMOUNT_MAX
 from services.revenue.store.ledger.accounts import Account, Change
 from services.revenue.store.ledger.balances import Close, StatementLine

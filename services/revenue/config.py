@@ -46,7 +46,7 @@ class RevenueConfig(Settings, service="revenue"):
     rates: Path = setting("RATES", default=RATES, example="/etc/luxor/revenue/rates", check=check_existing_directory)
     """Directory of the tables of exchange rates. The included tables are examples, not published rates."""
     input_days: int = setting("INPUT_DAYS", default=400, low=1, high=400, example="400")
-    """Days for which the inputs of assessments are stored, some 60 bytes for each consignment. Adjustments, reassessments after a change of an
+    """Days for which the inputs of assessments are stored, some 70 bytes for each consignment. Adjustments, reassessments after a change of an
     aggregate, and what-if runs reach this far back."""
     what_if_bands: str = setting(
         "WHAT_IF_BANDS", default=BANDS, example="22 45 150 1000; JPY 1000 10000", check=check_bands

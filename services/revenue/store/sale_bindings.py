@@ -33,6 +33,7 @@ BOUND_MAX: Final = 1_000
 """Consignments of one order that are returned; anybody who files may name an order number in any number of consignments."""
 
 _PLATFORMS: Final = "select platform from sale_platform where platform = any($1::text[])"
+_ANY_PLATFORM: Final = "select exists (select from sale_platform)"
 _LOCK: Final = """
 select pg_advisory_xact_lock(key) from (
     select distinct hashtextextended('luxor order ' || given.platform || ' ' || given.order_number, 0) & 255 as key
@@ -92,10 +93,9 @@ where b.mrn = any(array[given.mrn]) and b.platform = given.platform and b.order_
     and b.filing_version = given.filing_version and b.sale_version = {NOT_FILED}
 """  # noqa: S608  # a number of our own
 _BOUND: Final = "select mrn, filing_version from sale_binding where mrn = any($1::text[])"
-# Where no platform ever filed a sale, nothing is looked up.
 _COUNT: Final = """
 update sale_binding b set withdrawn = b.filing_version <> given.version from unnest($1::text[], $2::integer[]) as given(mrn, version)
-where b.mrn = any(array[given.mrn]) and b.withdrawn <> (b.filing_version <> given.version) and exists (select from sale_platform)
+where b.mrn = any(array[given.mrn]) and b.withdrawn <> (b.filing_version <> given.version)
 """
 _CONTRADICTED: Final = f"""
 select distinct order_number from (
@@ -129,6 +129,11 @@ class Binding:
 async def platforms_with_sales(reader: Transaction, platforms: Iterable[str]) -> set[str]:
     """Return those of some platforms that ever filed a sale."""
     return {row["platform"] for row in await reader.raw.fetch(_PLATFORMS, list(platforms))}
+
+
+async def has_sales(reader: Transaction) -> bool:
+    """Return whether any platform ever filed a sale."""
+    return bool(await reader.raw.fetchval(_ANY_PLATFORM))
 
 
 async def lock_orders(tx: Transaction, orders: Iterable[Order]) -> None:

@@ -28,6 +28,7 @@ from services.revenue.store.sale_bindings import (
     count_versions,
     declared,
     earlier_bindings,
+    has_sales,
     late_among,
     lock_orders,
     platforms_with_sales,
@@ -177,7 +178,12 @@ def _by_consignment(earlier: Sequence[Binding]) -> Iterable[tuple[tuple[Order, s
 
 
 async def follow_states(tx: Transaction, states: Table) -> None:
-    """Count of each consignment the version of the filing that clearance announces as active, and none of those that never came."""
+    """Count of each consignment the version of the filing that clearance announces as active, and none of those that never came.
+
+    Where no platform ever filed a sale, nothing is looked up.
+    """
+    if not await has_sales(tx):
+        return
     states = newest(states)
     ended = np.isin(states.ints("state").values, (clearance.STATE_INVALIDATED, clearance.STATE_EXPIRED))
     ended &= never_released(states)

@@ -240,7 +240,7 @@ async def test_a_store_of_the_present_forms_is_not_changed(
         "0042",
         "0044",
         "0045",
-        "0048",
+        "0046",
     ]
     async with database.connection() as reader:
         after = (

@@ -5,7 +5,7 @@ Replicas of the release before do not know the column of states for the represen
 
 from alembic import op
 
-revision = "0048"
+revision = "0046"
 down_revision = "0045"
 
 # As master_document_seek, of one of several filers.

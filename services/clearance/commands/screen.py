@@ -17,7 +17,7 @@ from libs.telemetry import counter
 from services.clearance.commands.goods.referrals import store_referrals
 from services.clearance.consignment.assessment import findings_of
 from services.clearance.consignment.columns import choose
-from services.clearance.consignment.decision import SCREENING
+from services.clearance.consignment.decision import SCREENING, lacks_parts
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.screening import Cleared, cleared, held_by_matches, screened, with_matches
 from services.clearance.consignment.state.event import EventDetails, apply_event
@@ -131,6 +131,7 @@ class Screen:
         state = states.ints("state").values
         # Of goods with an open control nothing but the controls may be left, so that filers read it as an officer's release.
         free = ~states.bools("officer_hold").values & ~open_violations(states)
+        free &= ~lacks_parts(states.ragged("reasons"))
         goes = over.free[changed] & ((state == State.HELD) | (np.isin(state, CONTROLLED) & free))
         events = np.where(goes, np.int64(Event.SCREENING_MATCH_CLEARED), np.int64(Event.FINDINGS_CHANGED))
         after, outcome = apply_event(states, EventDetails(event=events, at=await self._store.now(tx), by=SCREENING))

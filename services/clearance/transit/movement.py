@@ -13,7 +13,7 @@ import numpy as np
 
 from libs.columns import Column, Ints, Strings, Table, among
 from services.clearance.consignment.columns import in_transit, was_moved
-from services.clearance.consignment.decision import OFFICER_HOLD
+from services.clearance.consignment.decision import OFFICER_HOLD, lacks_parts
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.proposals.proposal import requires_second
@@ -243,6 +243,7 @@ def movements(states: Table) -> list[str | None]:
 def _held_by_debt(states: Table) -> np.ndarray:
     """Return which goods nothing holds but their debt, shape (n,)."""
     held = states.bools("officer_hold").values | states.bools("screening_hold").values | open_violations(states)
+    held |= lacks_parts(states.ragged("reasons"))
     alone: np.ndarray = (states.ints("state").values == State.HELD) & states.bools("debt_hold").values & ~held
     return alone
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from libs.columns import Ints, Ragged, Table
+from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.ingestion.v1.parts_pb2 import PARTY_ROLE_CARRIER as CARRIER_ROLE
 from luxor.ingestion.v1.parts_pb2 import PARTY_ROLE_PLATFORM as PLATFORM
 from services.clearance.consignment.decision import CUSTOMS_CHECK, OFFICER_HOLD, PARTS_MISSING
+from services.clearance.jobs.expiry import Expiry
 from services.clearance.pre_loading.stages import missing_parts
-from tests.clearance.controls import arrive, hold, notices, release
-from tests.clearance.desk import MASTER, filings, mrns
+from tests.clearance.controls import arrive, concluded, conclusion, hold, notices, order, ordered, release, state
+from tests.clearance.desk import DAY, MASTER, filings, mrns
+from tests.clearance.events import Driver
 from tests.clearance.inspections import status
 from tests.clearance.risk_answers import screening
 from tests.clearance.screening_matches import clearing, hear
 from tests.clearance.service_client import House, ask
+
+DAYS = 200
+"""After which goods that never arrive expire."""
 
 
 def lacking(table: Table, *roles: Sequence[int]) -> Table:
@@ -98,3 +104,30 @@ def test_filings_that_lack_no_part_have_no_column() -> None:
     assert (missing.any(), columns) == (False, {})
     missing, columns = missing_parts(lacking(filings(["GREEN-1", "GREEN-2"]), [], [PLATFORM]))
     assert (missing.tolist(), list(columns)) == ([False, True], ["missing_roles"])
+
+
+async def test_a_match_of_goods_under_control_is_cleared_though_a_part_is_missing(house: House) -> None:
+    names = ["GREEN-1", "GREEN-2"]
+    table = lacking(filings(names), [CARRIER_ROLE], [])
+    await house.desk.consume(table)
+    numbers = mrns(table)
+    await ordered(house, *map(order, numbers))
+    await hear(house.desk, screening(filings(names)))
+    await hear(house.desk, clearing(filings(names)))
+    assert not (await house.desk.states(numbers)).bools("screening_hold").values.any()
+    await concluded(house, *map(conclusion, numbers))
+    assert [await state(house, mrn) for mrn in numbers] == ["HELD", "AWAITING_ARRIVAL"]
+    await house.desk.consume(filings(names[:1], version=2))
+    assert await state(house, numbers[0]) == "AWAITING_ARRIVAL"
+
+
+async def test_what_an_officer_adjusted_stays_as_evidence_and_nothing_else_does_for_a_missing_part(
+    house: House,
+) -> None:
+    table = lacking(filings(["GREEN-1", "GREEN-2", "GREEN-3"]), [CARRIER_ROLE], [CARRIER_ROLE], [])
+    await house.desk.consume(table)
+    adjusted, untouched, free = mrns(table)
+    await Driver(house.desk).adjust(adjusted, 50_000)
+    job = Expiry(house.desk.store, "r", arrival_days=DAYS, exit_days=DAYS)
+    await job.step(at=(DAY + DAYS + 1) * MICROS_PER_DAY)
+    assert [await state(house, mrn) for mrn in (adjusted, untouched, free)] == ["HELD", "EXPIRED", "EXPIRED"]

@@ -13,6 +13,7 @@ from libs.customs.time import MICROS_PER_DAY
 from libs.files.yaml_file import YamlError
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.clearance.consignment.decision import PARTS_MISSING
 from services.clearance.consignment.lifecycle.machine import REFUSALS
 from services.clearance.consignment.returns import earliest_departures
 from services.clearance.consignment.state.event import EventDetails, apply_event
@@ -137,6 +138,8 @@ def test_a_limit_beyond_the_longest_and_what_a_carrier_may_not_move_are_refused(
     for name in ("officer_hold", "screening_hold"):
         assert carrier.unfit(states("DE", **one | {name: Bools.of([True])}), at) == refused
     assert carrier.unfit(states("DE", **one | {"violation_found_by": Strings.of(["olga"])}), at) == refused
+    assert carrier.unfit(states("DE", **one | {"reasons": Ragged.of_lengths([1], Strings.of(["DEBT_OPEN"]))}), at) == allowed
+    assert carrier.unfit(states("DE", **one | {"reasons": Ragged.of_lengths([2], Strings.of(["DEBT_OPEN", PARTS_MISSING]))}), at) == refused
     assert carrier.unfit(states("DE", **one | {"debt_hold": Bools.of([False])}), at) == refused, "held by its lane"
     # An officer may inspect them until then, also while their debt is open.
     for delay, found in ((at + 1, refused), (at, allowed)):

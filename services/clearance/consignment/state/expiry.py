@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from libs.columns import Ints, Ragged, Strings, Table, among
 from libs.customs.time import MICROS_PER_DAY
 from libs.filing_stages.direction import exports
+from services.clearance.consignment.decision import lacks_parts
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.screening import only_matches
 from services.clearance.consignment.state.times import never_released
@@ -26,12 +27,15 @@ NEVER_ARRIVED: Final = "NEVER_ARRIVED"
 def expirable(states: Table) -> NDArray[np.bool_]:
     """Return which declarations expire once their days are over, shape (n,): the goods have not arrived and had no release.
 
-    What an officer or a screening match holds, or has an open violation, stays: a timer does not remove evidence. An arrival that was reversed
-    counts as none.
+    What an officer or a screening match holds, has an open violation, or lacks a required part after an inspection, stays: a timer does not remove
+    evidence. An arrival that was reversed counts as none.
     """
     state, every = states.ints("state").values, np.ones(states.rows, np.bool_)
     waiting = among(state, (State.AWAITING_ARRIVAL, State.HELD)) & ~states.ints("arrived_at").valid
     evidence = states.bools("officer_hold").values | states.bools("screening_hold").values | open_violations(states)
+    # Of a missing part only goods that an officer inspected or adjusted.
+    inspected = states.ints("inspected_at").valid | states.ints("adjusted_at").valid
+    evidence |= inspected & lacks_parts(states.ragged("reasons"))
     # Matches that the assessment itself found.
     evidence |= (state == State.HELD) & (only_matches(states.ragged("findings"), every).lengths > 0)
     return waiting & never_released(states) & ~evidence

@@ -37,6 +37,7 @@ class Parties:
     def __init__(self, entries: Iterable[Filer], day: int) -> None:
         """Take entries in force; those that are suspended add nothing, but a suspension may end. `day` since 1970-01-01 UTC."""
         parties = [each for each in entries if each.party_roles]
+        self._registered = {each.id: each for each in parties}
         self._entries = {each.id: each for each in parties if not each.suspension_reason}
         self._day = day
         self._names: dict[str, set[str]] = {}
@@ -47,9 +48,17 @@ class Parties:
     def __bool__(self) -> bool:
         return bool(self._names)
 
-    def roles_of(self, filer: str) -> set[int]:
-        """Return the roles in which a filer files parts, its own and those of parties that it represents."""
-        return {role for each in self._acting(filer) for role in each.party_roles}
+    def roles_of(self, filer: str, *, joined_day: int | None = None) -> set[int]:
+        """Return the roles in which a filer files parts, its own and those of parties that it represents.
+
+        `joined_day`: those in which a part of that day stays that was joined, whatever was suspended and whichever representation ended since.
+        """
+        roles = {role for each in self._acting(filer) for role in each.party_roles}
+        if joined_day is not None:
+            some = self._registered.values()
+            acting = (each for each in some if each.id == filer or each.is_represented_by(filer, joined_day))
+            roles.update(role for each in acting for role in each.party_roles)
+        return roles
 
     def may_add(self, filer: str, role: int, consignment: Table, row: int) -> bool:
         """Return whether a filer may add a part of a role to a consignment: it names the filer, or one that the filer represents."""

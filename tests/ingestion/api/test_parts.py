@@ -330,6 +330,36 @@ async def test_the_parts_that_a_jurisdiction_requires_are_missing_until_they_are
         assert (await service.newest())[0] == version + 1
 
 
+async def test_a_required_part_that_was_joined_is_not_missing_once_its_party_is_suspended(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = named()
+    row.destination_country, row.fiscal_references[0].scheme = "CN", SCHEME_CBEC
+    row.buyer.identifier, row.buyer.name = "110101", "Ada Example"
+    again = amendment(0, 3, 5)
+    again.destination_country, again.payment.provider = "CN", "bank"
+    again.fiscal_references[0].scheme = SCHEME_CBEC
+    again.buyer.CopyFrom(row.buyer)
+    agent = filers.Representative(id="agent", from_day="2020-01-01")
+    async with ingestion(database_url, monkeypatch) as service:
+        await service.register("bazaar.example", PLATFORM, version=1, representatives=[agent])
+        (mrn,) = await service.submit(row)
+        await service.file_parts("agent", part("P-0", PLATFORM, Consignment(incoterm="DDP"), order="O-0"))
+        await service.settled()
+        assert list((await service.parts_of("shop", mrn)).missing_roles) == [PROVIDER, CARRIER]
+        await service.register(
+            "bazaar.example", PLATFORM, version=2, representatives=[agent], suspension_reason="Under investigation."
+        )
+        await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
+        await service.settled()
+        assert list((await service.parts_of("shop", mrn)).missing_roles) == [CARRIER]
+        await service.register("bank", PROVIDER, version=1, suspension_reason="Under investigation.")
+        await service.submit(again)
+        version, stated = await service.newest()
+        assert (version, stated.incoterm, stated.payment.reference) == (5, "DDP", "PAY-1")
+        assert list((await service.parts_of("shop", mrn)).missing_roles) == [CARRIER]
+
+
 async def test_a_consignment_that_the_store_refuses_delays_no_other_one(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -272,7 +272,11 @@ class JoinParts:
             return replace(joined, checked=replace(joined.checked, table=with_missing_roles(joined.checked.table, {})))
         parties = await self._parties.read()
         added = [part for place, part in enumerate(parts) if place not in joined.not_added]
-        filed = {pb.PartyRole.Name(each.role) for each in added if each.role in parties.roles_of(each.filer)}  # type: ignore[arg-type]
+        filed = {
+            pb.PartyRole.Name(each.role)  # type: ignore[arg-type]
+            for each in added
+            if each.role in parties.roles_of(each.filer, joined_day=each.day if each.is_joined else None)
+        }
         names = [each for each in required if f"PARTY_ROLE_{each}" not in filed]
         table = with_missing_roles(joined.checked.table, {0: names})
         return replace(joined, checked=replace(joined.checked, table=table), missing=missing_roles(table, 0))

@@ -8,17 +8,21 @@ from typing import Any
 
 import grpc
 
+from libs.columns import Ints, Ragged
 from luxor.clearance.v1 import bulk_release_pb2 as bulk
 from luxor.clearance.v1 import carriers_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.bulk_release_pb2_grpc import BulkReleaseServiceStub
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from luxor.common.v1 import common_pb2
+from luxor.ingestion.v1.parts_pb2 import PARTY_ROLE_CARRIER
 from services.clearance.commands.adjust import Adjusting
+from services.clearance.consignment.decision import PARTS_MISSING
 from services.clearance.consignment.state.hold_causes import HoldCause
 from tests.clearance.adjustments import Revenue, adjust, correcting
 from tests.clearance.bulk_releases import counted, holds, release_all
 from tests.clearance.desk import ACCEPTED_AT, ASSESS_SECONDS, MASTER, filings
+from tests.clearance.desk import mrns as mrns_of
 from tests.clearance.disposals import SEIZED, disposal, dispose
 from tests.clearance.inspections import VIOLATION, inspection, record, status
 from tests.clearance.risk_answers import ServiceSpan, answering, screening
@@ -317,3 +321,20 @@ async def test_only_officers_release_in_bulk_and_a_request_that_cannot_be_read_i
 def test_the_causes_of_holds_are_those_of_the_contract() -> None:
     names = {name.removeprefix("HOLD_CAUSE_"): number for name, number in pb.HoldCause.items() if number}
     assert names == {each.name: int(each) for each in HoldCause}
+
+
+async def test_goods_of_which_a_required_part_is_missing_are_released_only_where_the_request_says_so(
+    house: House,
+) -> None:
+    table = filings(["GREEN-1", "RED-2", "RED-3"])
+    missing = Ragged.of_lengths([1, 1, 0], Ints.of([PARTY_ROLE_CARRIER] * 2))
+    await house.desk.consume(table.with_columns({"missing_roles": missing}))
+    green, red, complete = mrns_of(table)
+    await arrive(house)
+    answer = await release_all(house)
+    assert counted(answer) == {"consignments": 3, "released": 1, "DECISION": 2}
+    assert await states(house, green, red, complete) == ["HELD", "HELD", "RELEASED"]
+    answer = await release_all(house, request_id="b2", only_reasons=["LANE_RED"])
+    assert await states(house, green, red) == ["HELD", "HELD"]
+    answer = await release_all(house, request_id="b3", only_reasons=[PARTS_MISSING])
+    assert counted(answer) == {"consignments": 3, "released": 2, "released_before": 1}

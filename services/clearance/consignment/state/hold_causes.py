@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Strings, Table, among
 from services.clearance.consignment.columns import in_transit, is_lost
+from services.clearance.consignment.decision import PARTS_MISSING, lacks_parts
 from services.clearance.consignment.inspection import open_violations
 from services.clearance.consignment.presentation.times import unpresented
 from services.clearance.consignment.proposals.proposal import requires_second
@@ -75,9 +76,14 @@ def hold_causes(states: Table, *, officers: bool = True) -> IntArray:
 
 
 def liftable(states: Table, selection: Selection) -> BoolArray:
-    """Return which holds a bulk release lifts, shape (n,): those that are selected and that no other cause requires."""
+    """Return which holds a bulk release lifts, shape (n,): those that are selected and that no other cause requires.
+
+    Goods of which a required part is missing are selected by that reason alone.
+    """
     causes = hold_causes(states, officers=not selection.override_officers)
     chosen: BoolArray = (causes == HoldCause.DECISION) & _in_lanes(states, selection)
+    if PARTS_MISSING not in selection.only_reasons:
+        chosen &= ~lacks_parts(states.ragged("reasons"))
     if selection.only_reasons and chosen.any():
         reasons = states.ragged("reasons")
         assert isinstance(reasons.values, Strings)

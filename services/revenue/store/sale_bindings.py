@@ -93,6 +93,7 @@ where b.mrn = any(array[given.mrn]) and b.platform = given.platform and b.order_
     and b.filing_version = given.filing_version and b.sale_version = {NOT_FILED}
 """  # noqa: S608  # a number of our own
 _BOUND: Final = "select mrn, filing_version from sale_binding where mrn = any($1::text[])"
+_LOCK_VERSIONS: Final = "select from sale_binding where mrn = any($1::text[]) order by mrn, filing_version for update"
 _COUNT: Final = """
 update sale_binding b set withdrawn = b.filing_version <> given.version from unnest($1::text[], $2::integer[]) as given(mrn, version)
 where b.mrn = any(array[given.mrn]) and b.withdrawn <> (b.filing_version <> given.version)
@@ -234,6 +235,11 @@ async def write_comparisons(tx: Transaction, bindings: Sequence[Binding]) -> Non
 async def versions_bound(reader: Transaction, mrns: Iterable[str]) -> set[tuple[str, int]]:
     """Return the versions of some consignments that are bound to an order."""
     return {(mrn, version) for mrn, version in await reader.raw.fetch(_BOUND, list(mrns))}
+
+
+async def lock_versions(tx: Transaction, mrns: Iterable[str]) -> None:
+    """Wait for other transactions that note which versions of these consignments count, until the end of the transaction."""
+    await tx.raw.execute(_LOCK_VERSIONS, list(mrns))
 
 
 async def count_versions(tx: Transaction, versions: Mapping[str, int]) -> None:

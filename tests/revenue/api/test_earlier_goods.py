@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -13,7 +14,9 @@ from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.revenue.v1 import sales_pb2 as pb
 from services.revenue.__main__ import assemble
+from services.revenue.commands.sales.bind import follow_states
 from services.revenue.commands.sales.search import GoodsSearch
+from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.jobs.sale_searches import SaleSearchJob
 from services.revenue.store.sale_searches import REPEAT_SECONDS
 from services.revenue.store.sales import SaleStore
@@ -157,6 +160,30 @@ async def test_of_goods_before_the_first_sale_of_a_platform_the_version_counts_t
         (mrn(3), [], False),
         (mrn(1), contradiction, False),
     ]
+
+
+async def test_a_version_that_is_announced_during_a_search_counts_after_it(house: Running, database_url: str) -> None:
+    await assess(house, [half("1"), half("1", 5_100)], mrns=[mrn(0)] * 2, versions=[1, 2])
+    await file(await sales_stub(house), [pieces("1")], "r1")
+    lock = await asyncpg.connect(database_url)
+    async with Database(database_url, name="test") as database:
+        books = Books(database)
+        books.intake = StateHandler(books.posting, follow_states)
+        await books.take(State(mrn(0), filing=1))
+        assert await search(database_url)
+        assert (await bound(house))["1"] == [(mrn(0), [], False)]
+        # The second search waits for the order, and meanwhile clearance announces the amendment.
+        key = await lock.fetchval("select hashtextextended('luxor order shop 1', 0) & 255")
+        await lock.execute("select pg_advisory_lock($1)", key)
+        searching = asyncio.create_task(search(database_url, later=REPEAT_SECONDS))
+        waits = "select exists (select from pg_locks where locktype = 'advisory' and objid = $1 and not granted and database = $2)"
+        own = await lock.fetchval("select oid from pg_database where datname = current_database()")
+        while not await lock.fetchval(waits, key, own):
+            await asyncio.sleep(0)
+        await books.take(State(mrn(0), version=2, filing=2))
+        await lock.close()
+        assert await searching
+    assert (await bound(house))["1"] == [(mrn(0), ["SALE_VALUE_DIFFERS 5100 EUR / 5000 EUR"], False)]
 
 
 async def test_very_many_goods_before_a_sale_are_compared_in_parts(

@@ -34,6 +34,7 @@ from services.revenue.store.sale_bindings import (
     add_bindings,
     count_versions,
     lock_orders,
+    lock_versions,
     versions_bound,
 )
 from services.revenue.store.sale_searches import complete_searches, due_searches
@@ -98,10 +99,12 @@ class GoodsSearch:
     async def _bind(self, token: int, declared: Sequence[Declared]) -> None:
         for start in range(0, len(declared), WRITE_MAX):
             part = declared[start : start + WRITE_MAX]
-            versions = await self._active_versions([each.mrn for each in part])
             async with self._database.transaction() as tx:
                 await require_lease(tx, LEASE, token)
-                await self._add(tx, part, versions)
+                await self._add(tx, part)
+            async with self._database.transaction() as tx:
+                await require_lease(tx, LEASE, token)
+                await self._count(tx, [each.mrn for each in part])
             more = True
             while more:
                 async with self._database.transaction() as tx:
@@ -118,15 +121,22 @@ class GoodsSearch:
         named = stored.exists & ((stored.basis.status == WITHDRAWN) | (stored.filing_version > 0))
         return {mrn: active[row] for row, mrn in enumerate(mrns) if named[row]}
 
-    async def _add(self, tx: Transaction, declared: Sequence[Declared], versions: Mapping[str, int]) -> None:
-        """Bind the versions that are not bound yet to their orders, and note which of them count."""
+    async def _add(self, tx: Transaction, declared: Sequence[Declared]) -> None:
+        """Bind the versions that are not bound yet to their orders."""
         await lock_orders(tx, {each.order for each in declared})
         bound = await versions_bound(tx, {each.mrn for each in declared})
         fresh = {(each.mrn, each.version): each for each in declared if (each.mrn, each.version) not in bound}
         await add_bindings(
             tx, [binding_before_sale(each.order, each.mrn, each.version, each.trade) for each in fresh.values()]
         )
-        await count_versions(tx, versions)
+
+    async def _count(self, tx: Transaction, mrns: Sequence[str]) -> None:
+        """Note which versions of consignments count.
+
+        Positions are read once no state of these consignments can be announced meanwhile: what clearance announced later must not be undone.
+        """
+        await lock_versions(tx, mrns)
+        await count_versions(tx, await self._active_versions(mrns))
 
 
 def _declared(batch: StoredBatch, platforms: Collection[str]) -> list[Declared]:

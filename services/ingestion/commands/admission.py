@@ -35,7 +35,7 @@ class FilerAdmission:
         self._clock = clock
         self._entries: dict[str, tuple[float, Filer | None]] = {}
         self._until = float("-inf")
-        self._revision = 0
+        self._revision = (0, 0)
         self._declarants = Declarants()
 
     async def refusal(self, filer: str) -> NotAdmitted | None:

@@ -83,10 +83,14 @@ class Filers:
             rows = await reader.raw.fetch(_PARTIES)
         return (rows[0]["today"] if rows else 0), [filer_of(row) for row in rows]
 
-    async def revision(self) -> int:
-        """Return the number of versions of all entries: it rises with each change."""
+    async def revision(self) -> tuple[int, int]:
+        """Return the number of versions of all entries, and when the last one was stored, microseconds since 1970-01-01 UTC.
+
+        A store that was set back to a copy may reach the same number again, but not at the same time.
+        """
         async with self.database.connection() as reader:
-            return int(await reader.raw.fetchval("select count(*) from filer"))
+            row = await reader.raw.fetchrow("select count(*), coalesce(max(changed_at), 0) from filer")
+        return row[0], row[1]
 
     async def all(self) -> list[Filer]:
         """Return all entries in force."""

@@ -259,6 +259,36 @@ async def test_an_entry_counts_for_two_seconds_and_is_then_read_again(database_u
         assert await admission.refusal("shop") is None
 
 
+async def test_declarants_are_read_again_after_changes_also_of_a_store_that_was_set_back(database_url: str) -> None:
+    now = 100.0
+    add = "insert into filer values ('shop', $1, 'Shop', $2, '', '', '', '', $3, 'officer/otto')"
+    async with Database(database_url, name="test") as database:
+        admission = FilerAdmission(Filers(database), is_registration_required=False, clock=lambda: now)
+
+        async def found() -> set[str]:
+            return set((await admission.declarants()).not_entrusted("other", ["DE1", "DE2", "DE3"], 20_000))
+
+        async def put(*values: Any) -> None:
+            async with database.transaction() as tx:
+                await tx.raw.execute(add, *values)
+
+        assert await found() == set()
+        await put(1, "DE1", 10)
+        now += AGE_SECONDS_MAX - 0.01
+        assert await found() == set()
+        now += 0.02
+        assert await found() == {"DE1"}
+        await put(2, "DE2", 20)
+        now += AGE_SECONDS_MAX
+        assert await found() == {"DE2"}
+        # A copy without the second version gets another one.
+        async with database.transaction() as tx:
+            await tx.raw.execute("delete from filer where version = 2")
+        await put(2, "DE3", 30)
+        now += AGE_SECONDS_MAX
+        assert await found() == {"DE3"}
+
+
 async def test_a_representative_changes_what_the_declarant_filed_and_the_other_way_round(database_url: str) -> None:
     async with running("ingestion", assemble, database_url) as service:
         officer = await register_of(service)

@@ -179,7 +179,7 @@ async def test_a_version_that_is_announced_during_a_search_counts_after_it(house
         waits = "select exists (select from pg_locks where locktype = 'advisory' and objid = $1 and not granted and database = $2)"
         own = await lock.fetchval("select oid from pg_database where datname = current_database()")
         while not await lock.fetchval(waits, key, own):
-            await asyncio.sleep(0)
+            assert not searching.done()
         await books.take(State(mrn(0), version=2, filing=2))
         await lock.close()
         assert await searching

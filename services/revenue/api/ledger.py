@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.chain.hashing import START
 from libs.chain.seals import Seal
+from libs.customs.codes import tidy_code
 from libs.customs.identifiers import mrn as mrns_of
 from libs.customs.partitions import PARTITIONS
 from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text, stamp_text
@@ -184,7 +185,9 @@ class LedgerService(LedgerServiceServicer):
         found = (
             []
             if prefix is None
-            else await self._balances.holdings(after=after, prefix=prefix, drawn_on_by=_bound_to(), rows_max=limit + 1)
+            else await self._balances.holdings(
+                after=after, prefix=prefix, drawn_on_by=_bound_to(), carries_as=_carries_as(), rows_max=limit + 1
+            )
         )
         last = found[limit - 1] if len(found) > limit else None
         token = await self._pages.token(request, last.name, last.currency) if last else ""
@@ -254,7 +257,7 @@ class LedgerService(LedgerServiceServicer):
         if own is not None and not request.account.startswith(own):
             raise Refusal("ACCOUNT_NOT_YOURS", path="account", value=request.account)
         ident = _bound_to()
-        if ident is not None and not await self._accounts.drawn_on_by(request.account, ident):
+        if ident is not None and not await self._accounts.drawn_on_by(request.account, ident, _carries_as()):
             raise Refusal("ACCOUNT_NOT_YOURS", path="account", value=request.account)
         after = LinePlace(*await self._pages.place(request, _BEGINNING))
         holding = await self._holding(request.account, request.currency)
@@ -292,7 +295,11 @@ class LedgerService(LedgerServiceServicer):
         found: list[Holding] = []
         for prefix in _prefixes_of(MONTHLY, request.prefix):
             found += await self._balances.holdings(
-                after=after, prefix=prefix, drawn_on_by=_bound_to(), rows_max=limit + 1 - len(found)
+                after=after,
+                prefix=prefix,
+                drawn_on_by=_bound_to(),
+                carries_as=_carries_as(),
+                rows_max=limit + 1 - len(found),
             )
             if len(found) > limit:
                 break
@@ -442,6 +449,12 @@ def _bound_to() -> str | None:
     """Return the id of a caller that sees only the accounts that it may draw on; None for a caller that sees all."""
     identity = call.current().identity
     return identity.id if identity.role in _OWN else None
+
+
+def _carries_as() -> str | None:
+    """Return the code by which declarations name the carrier that calls, its id in capitals; None for other callers."""
+    identity = call.current().identity
+    return tidy_code(identity.id) if identity.role is Role.CARRIER else None
 
 
 def _treasury() -> str | None:

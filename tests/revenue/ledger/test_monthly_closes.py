@@ -279,6 +279,25 @@ async def test_vendors_and_carriers_see_the_closes_of_the_accounts_that_list_or_
     assert (listed.account.name, listed.used_minor, listed.currency) == (VENDOR, 1_900, "EUR")
 
 
+async def test_a_carrier_sees_the_account_by_which_declarations_name_it_and_a_filer_of_the_same_id_does_not(
+    house: Running, kept: Books
+) -> None:
+    # Declarations have carriers in capitals, and so have the accounts that are named by them.
+    account = "carrier:FAST-7"
+    charge = Charge(1_900, **{**SALE, "collector": common_pb2.COLLECTOR_CARRIER, "account": account})
+    await kept.take(State(mrn(1, 1), charges=(charge,)))
+    for role, ident, sees in (("carrier", "fast-7", True), ("carrier", "fast-8", False), ("filer", "fast-7", False)):
+        own = await stub(house, role, ident)
+        assert list(await closes(house, 0, role, ident)) == [account] * sees
+        balances = (await own.ListBalances(pb.ListBalancesRequest(), timeout=SECONDS)).balances
+        assert [each.account for each in balances] == [account] * sees
+        statement = own.GetStatement(pb.GetStatementRequest(account=account, month=month_of(0)), timeout=SECONDS)
+        if sees:
+            assert (await statement).closing_minor == 1_900
+        else:
+            assert (await refused(statement))[0] == "ACCOUNT_NOT_YOURS"
+
+
 async def test_payments_of_days_that_are_summed_count_as_those_that_are_not(house: Running, kept: Books) -> None:
     await kept.take(State(mrn(1, 1), charges=SOLD))
     await aged(kept)

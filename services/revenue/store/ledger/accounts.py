@@ -130,9 +130,12 @@ class Accounts:
             rows = await reader.raw.fetch(_READ, list(names))
         return {row["name"]: _account(row) for row in rows}
 
-    async def drawn_on_by(self, name: str, ident: str) -> bool:
-        """Return whether a filer or carrier may draw on an account, or see it: it is listed, or the account is named for it, opened or not."""
-        if name in (f"deferred:{ident}", f"carrier:{ident}"):
+    async def drawn_on_by(self, name: str, ident: str, carries_as: str | None) -> bool:
+        """Return whether a filer or carrier may draw on an account, or see it: it is listed, or the account is named for it, opened or not.
+
+        A carrier's account is also named by the code `carries_as`, by which declarations name it.
+        """
+        if name in (f"deferred:{ident}", f"carrier:{ident}") or (carries_as and name == f"carrier:{carries_as}"):
             return True
         found = await self.read([name])
         return name in found and ident in found[name].filers

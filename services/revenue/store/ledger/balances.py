@@ -56,7 +56,8 @@ where name = any($1::text[]) and (name, currency) > ($2::text, $3::text) order b
 _OF_NAMES: Final = "select name, currency, account from ledger_holding where name = any($1::text[])"
 _DRAWN_ON: Final = """
 with mine(name) as (
-    select 'deferred:' || $1::text union select 'carrier:' || $1::text union select name from ledger_account where filers @> array[$1::text]
+    select 'deferred:' || $1::text union select 'carrier:' || $1::text union select 'carrier:' || $7::text
+    union select name from ledger_account where filers @> array[$1::text]
 )
 select held.name, held.currency, held.account from mine join ledger_holding held on held.name = mine.name
 where (held.name, held.currency) > ($2::text, $3::text) and held.name >= $4::text and held.name < $5::text
@@ -252,17 +253,18 @@ class Balances:
         prefix: str = "",
         names: Sequence[str] | None = None,
         drawn_on_by: str | None = None,
+        carries_as: str | None = None,
         rows_max: int,
     ) -> list[Holding]:
         """Return accounts by name and currency: those that begin with `prefix`, of them those alone that a filer or carrier may draw
-        on, told by its id; or those called `names` alone.
+        on, told by its id, a carrier also by the code that declarations name it by; or those called `names` alone.
         """
         first, behind = prefix, prefix + "\U0010ffff"
         async with self._database.connection() as reader:
             if names is not None:
                 rows = await reader.raw.fetch(_OWN, list(names), *after, rows_max)
             elif drawn_on_by is not None:
-                rows = await reader.raw.fetch(_DRAWN_ON, drawn_on_by, *after, first, behind, rows_max)
+                rows = await reader.raw.fetch(_DRAWN_ON, drawn_on_by, *after, first, behind, rows_max, carries_as)
             else:
                 rows = await reader.raw.fetch(_HOLDINGS, *after, first, behind, rows_max)
         return [Holding(**dict(row)) for row in rows]

@@ -72,6 +72,8 @@ ROLES: Final = {
 """Who may call what."""
 
 LONG_POLLS: Final = frozenset({"PullNotices"})
+NOTICE_PAGES_MAX: Final = 20
+"""Pages of notices that one call looks through; the next one goes on behind them."""
 _NOTICE_KEYS: Final = {Role.FILER: filer_key, Role.CARRIER: carrier_key, Role.AGENCY: agency_key}
 _READERS: Final = {Role.FILER: FILER, Role.CARRIER: CARRIER, Role.AGENCY: AGENCY}
 
@@ -399,12 +401,16 @@ class ClearanceService(ClearanceServiceServicer):
             raise Refusal("FILER_FOREIGN", path="filer")
         key = _NOTICE_KEYS[identity.role](identity.id) if not filer else await self._entrusted_key(identity.id, filer)
         post = await self._notices.pull(key, request.cursor, size, request.wait_millis / 1000)
-        while not (notices := await self._notices_of(post.tables, identity, filer)) and post.tables:
+        notices, pages = await self._notices_of(post.tables, identity, filer), 1
+        while not notices and post.tables and pages < NOTICE_PAGES_MAX:
             # Notices of which the caller may read none are not the end of its notices.
             post = await self._notices.pull(key, post.next, size, 0)
+            notices, pages = await self._notices_of(post.tables, identity, filer), pages + 1
         if request.language:
             await self._writer.write(notices, request.language, reader=_READERS[identity.role])
-        return pb.PullNoticesResponse(notices=notices, next_cursor=post.next)
+        return pb.PullNoticesResponse(
+            notices=notices, next_cursor=post.next, more=not notices and bool(post.tables)
+        )
 
     async def _entrusted_key(self, caller: str, filer: str) -> str:
         """Return the key of another filer's notices; one without notices where it entrusted nothing to the caller."""

@@ -161,6 +161,31 @@ async def test_nothing_else_of_the_same_filer_is_entrusted(house: House) -> None
     assert [each.mrn for each in mine.notices] == [own]
 
 
+async def test_notices_behind_many_that_are_not_entrusted_are_reached_by_further_calls(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.clearance.api.service.NOTICE_PAGES_MAX", 2)
+    await registered(house, REGISTER)
+    for number in range(5):
+        await filed(house, f"RED-{number}", declarant=OTHER)
+        await house.desk.told()
+    named = await filed(house, "RED-9", agent=BROKER)
+    await house.desk.told()
+    stub = await house.stub("filer", "broker")
+    found, cursors = [], [""]
+    while True:
+        asked = pb.PullNoticesRequest(filer="shop", cursor=cursors[-1], page_size=1)
+        page = await stub.PullNotices(asked, timeout=SECONDS)
+        assert page.next_cursor not in cursors
+        assert not (page.more and page.notices)
+        found += [each.mrn for each in page.notices]
+        if not page.more:
+            break
+        cursors.append(page.next_cursor)
+    assert len(cursors) > 2
+    assert set(found) == {named}
+
+
 async def test_notices_of_a_filer_that_entrusted_nothing_are_those_of_an_unknown_one(house: House) -> None:
     await filed(house, "RED-1")
     await house.desk.told()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -34,6 +35,7 @@ class FilerAdmission:
         self._is_registration_required = is_registration_required
         self._clock = clock
         self._entries: dict[str, tuple[float, Filer | None]] = {}
+        self._reading = asyncio.Lock()
         self._until = float("-inf")
         self._revision = (0, 0)
         self._declarants = Declarants()
@@ -47,12 +49,14 @@ class FilerAdmission:
 
     async def declarants(self) -> Declarants:
         """Return the register by what filings name. It is read again if it changed, and asked for changes at most every two seconds."""
-        now = self._clock()
-        if now >= self._until:
-            revision = await self._filers.revision()
-            if revision != self._revision:
-                self._declarants, self._revision = Declarants(await self._filers.all()), revision
-            self._until = now + AGE_SECONDS_MAX
+        if self._clock() >= self._until:
+            # Read once, whatever number of calls wait for it.
+            async with self._reading:
+                if (now := self._clock()) >= self._until:
+                    revision = await self._filers.revision()
+                    if revision != self._revision:
+                        self._declarants, self._revision = Declarants(await self._filers.all()), revision
+                    self._until = now + AGE_SECONDS_MAX
         return self._declarants
 
     async def _entry(self, filer: str) -> Filer | None:

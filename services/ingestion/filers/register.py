@@ -99,8 +99,10 @@ class Declarants:
         """Take entries in force."""
         self._filers: dict[str, Filer] = {}
         self._declarants: dict[str, list[Filer]] = {}
+        self._trusts = False
         for each in entries:
             self._filers[each.id] = each
+            self._trusts |= each.trusted is not None
             for identifier in each.identifiers:
                 self._declarants.setdefault(identifier, []).append(each)
 
@@ -119,7 +121,7 @@ class Declarants:
         """
         known: dict[tuple[str, str], int] = {}
         found = np.full(len(filers), -1, np.int64)
-        if self._filers:
+        if self._trusts:
             for row, pair in enumerate(zip(filers, declarants.tolist(), strict=True)):
                 if pair not in known:
                     known[pair] = self._trusted_until(*pair, day)

@@ -28,6 +28,7 @@ def _fill(submitted: Submitted, response: Response) -> None:
     checked, filing, taken = submitted.checked, submitted.filing, submitted.taken
     accepted_at = [] if taken is None else taken.accepted_at.tolist()
     scores = submitted.scores()
+    alike: dict[tuple[int, tuple[int, ...] | None], pb.SubmissionResult] = {}
     for row in range(checked.table.rows):
         result = response.results.add()
         errors = checked.errors.get(row, ())
@@ -52,17 +53,31 @@ def _fill(submitted: Submitted, response: Response) -> None:
                 path = f"consignments[{row}].local_reference"
                 result.errors.append(item_error("REFERENCE_REUSED", path, reference, mrn=taken.mrns[place]))
             else:
-                result.status = pb.SUBMISSION_STATUS_ACCEPTED
-                set_receipt(result.receipt, taken.mrns[place], reference, accepted_at[place])
-                if (own := scores[place]) is not None:
-                    result.receipt.quality.CopyFrom(_quality(*own))
+                # Nearly all receipts of a batch differ in these two elements alone.
+                result.CopyFrom(_accepted(accepted_at[place], scores[place], alike))
+                result.receipt.mrn, result.receipt.local_reference = taken.mrns[place], reference
         else:
             result.status = pb.SUBMISSION_STATUS_REFUSED
-        described = errors[: ERRORS_MAX - len(result.errors)]
-        result.errors.extend(map(_item_error, described))
-        result.errors_left_out = len(errors) - len(described) + checked.left_out.get(row, 0)
+        if errors:
+            described = errors[: ERRORS_MAX - len(result.errors)]
+            result.errors.extend(map(_item_error, described))
+            result.errors_left_out = len(errors) - len(described) + checked.left_out.get(row, 0)
     for finding in call.current().findings:
         _note_unknown_field(response, finding)
+
+
+def _accepted(
+    accepted_at: int, scores: list[int] | None, alike: dict[tuple[int, tuple[int, ...] | None], pb.SubmissionResult]
+) -> pb.SubmissionResult:
+    """Return the result of a new filing without its MRN and reference; those of a batch that are `alike` are made once."""
+    key = accepted_at, None if scores is None else tuple(scores)
+    result = alike.get(key)
+    if result is None:
+        result = alike[key] = pb.SubmissionResult(status=pb.SUBMISSION_STATUS_ACCEPTED)
+        set_receipt(result.receipt, "", "", accepted_at)
+        if scores is not None:
+            result.receipt.quality.CopyFrom(_quality(*scores))
+    return result
 
 
 def _item_error(error: ElementError) -> errors_pb2.ItemError:

@@ -145,7 +145,7 @@ def test_an_open_violation_stops_what_happens_by_itself_until_it_is_resolved() -
         assert open_violations(states(**columns)).tolist() == [is_open]
     for violation in (no, yes):
         now = Situation(
-            np.array([State.HELD]), yes, np.array([Debt.PAID]), no, no, no, yes, debt_hold=yes, violation=violation
+            np.array([State.HELD]), yes, np.array([Debt.PAID]), no, no, no, yes, debt_hold=yes, blocked=violation
         )
         for event in (Event.DEBT, Event.ADJUSTED, Event.SCREENING_MATCH_CLEARED, Event.REROUTED):
             outcome = apply(event, now)

@@ -43,7 +43,10 @@ def account(**fields: Any) -> pb.Account:
     [
         (account(), "", ""),
         (account(name="guarantee:G"), "", ""),
-        (account(name="vendor:V"), "ACCOUNT_NAME_MALFORMED", ".name"),
+        (account(name="treasury:T"), "ACCOUNT_NAME_MALFORMED", ".name"),
+        (account(name="vendor:V"), "", ""),
+        (account(name="vendor:V", limit_minor=0), "ACCOUNT_SECURES_NOTHING", ".limit_minor"),
+        (account(name="carrier:C", closed=True), "ACCOUNT_SECURES_NOTHING", ".closed"),
         (account(currency="EUR"), "", ""),
         (account(currency="EUX"), "LEDGER_CURRENCY_UNKNOWN", ".currency"),
         (account(limit_minor=0), "", ""),

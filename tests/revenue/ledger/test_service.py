@@ -22,7 +22,7 @@ async def test_accounts_are_taken_or_refused_each_by_itself_and_once_per_request
     ledger = await stub(house)
     accounts = [
         pb.Account(name="deferred:carrier-7", currency="EUR", limit_minor=5_000_00, holder="Carrier"),
-        pb.Account(name="vendor:IM2760000014", currency="EUR"),
+        pb.Account(name="treasury:DE", currency="EUR"),
         pb.Account(name="deferred:carrier-8", currency="euro"),
         pb.Account(name="guarantee:26DEG1", currency="EUR", limit_minor=-1),
         pb.Account(name="deferred:carrier-7", currency="EUR"),

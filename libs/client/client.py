@@ -257,7 +257,7 @@ class Client:
             after = page.next_cursor
             if page.notices:
                 yield after, page.notices
-            elif not follow and not page.more:
+            elif not follow and not page.incomplete:
                 return
 
     # ── figures, operators ───────────────────────────────────────────────────────────────────────────────────────

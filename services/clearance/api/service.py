@@ -409,7 +409,7 @@ class ClearanceService(ClearanceServiceServicer):
         if request.language:
             await self._writer.write(notices, request.language, reader=_READERS[identity.role])
         return pb.PullNoticesResponse(
-            notices=notices, next_cursor=post.next, more=not notices and bool(post.tables)
+            notices=notices, next_cursor=post.next, incomplete=not notices and bool(post.tables)
         )
 
     async def _entrusted_key(self, caller: str, filer: str) -> str:

@@ -28,7 +28,7 @@ def _fill(submitted: Submitted, response: Response) -> None:
     checked, filing, taken = submitted.checked, submitted.filing, submitted.taken
     accepted_at = [] if taken is None else taken.accepted_at.tolist()
     scores = submitted.scores()
-    alike: dict[tuple[int, tuple[int, ...] | None], pb.SubmissionResult] = {}
+    common: dict[tuple[int, tuple[int, ...] | None], pb.SubmissionResult] = {}
     for row in range(checked.table.rows):
         result = response.results.add()
         errors = checked.errors.get(row, ())
@@ -54,7 +54,7 @@ def _fill(submitted: Submitted, response: Response) -> None:
                 result.errors.append(item_error("REFERENCE_REUSED", path, reference, mrn=taken.mrns[place]))
             else:
                 # Nearly all receipts of a batch differ in these two elements alone.
-                result.CopyFrom(_accepted(accepted_at[place], scores[place], alike))
+                result.CopyFrom(_accepted(accepted_at[place], scores[place], common))
                 result.receipt.mrn, result.receipt.local_reference = taken.mrns[place], reference
         else:
             result.status = pb.SUBMISSION_STATUS_REFUSED
@@ -67,13 +67,13 @@ def _fill(submitted: Submitted, response: Response) -> None:
 
 
 def _accepted(
-    accepted_at: int, scores: list[int] | None, alike: dict[tuple[int, tuple[int, ...] | None], pb.SubmissionResult]
+    accepted_at: int, scores: list[int] | None, common: dict[tuple[int, tuple[int, ...] | None], pb.SubmissionResult]
 ) -> pb.SubmissionResult:
-    """Return the result of a new filing without its MRN and reference; those of a batch that are `alike` are made once."""
+    """Return the result of a new filing without its MRN and reference; `common` has those of the batch that were made."""
     key = accepted_at, None if scores is None else tuple(scores)
-    result = alike.get(key)
+    result = common.get(key)
     if result is None:
-        result = alike[key] = pb.SubmissionResult(status=pb.SUBMISSION_STATUS_ACCEPTED)
+        result = common[key] = pb.SubmissionResult(status=pb.SUBMISSION_STATUS_ACCEPTED)
         set_receipt(result.receipt, "", "", accepted_at)
         if scores is not None:
             result.receipt.quality.CopyFrom(_quality(*scores))

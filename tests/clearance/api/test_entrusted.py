@@ -177,9 +177,9 @@ async def test_notices_behind_many_that_are_not_entrusted_are_reached_by_further
         asked = pb.PullNoticesRequest(filer="shop", cursor=cursors[-1], page_size=1)
         page = await stub.PullNotices(asked, timeout=SECONDS)
         assert page.next_cursor not in cursors
-        assert not (page.more and page.notices)
+        assert not (page.incomplete and page.notices)
         found += [each.mrn for each in page.notices]
-        if not page.more:
+        if not page.incomplete:
             break
         cursors.append(page.next_cursor)
     assert len(cursors) > 2

@@ -7,9 +7,10 @@ from typing import Final
 import grpc.aio
 
 from libs.customs.time import MICROS_PER_DAY, parse_day
+from libs.server.process.following import repeat
 from libs.store.database import Database
 from libs.store.tables.leases import require_lease, try_lease
-from libs.tasks.stop import unless_stopped, wait_for_stop
+from libs.tasks.stop import unless_stopped
 from libs.telemetry import gauge, get_logger
 from luxor.ingestion.v1 import filers_pb2 as pb
 from luxor.ingestion.v1.filers_pb2_grpc import FilerServiceStub
@@ -42,14 +43,7 @@ class Representations:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read every interval until `stop`; failures are tried again."""
-        while not stop.is_set():
-            try:
-                await unless_stopped(stop, self.step())
-            except (
-                Exception
-            ) as error:  # ingestion or the store is away: what was read counts for a while, and the gauge shows its age
-                get_logger().warning("REPRESENTATIONS_POSTPONED", error=type(error).__name__)
-            await wait_for_stop(stop, self._interval_seconds)
+        await repeat(lambda: unless_stopped(stop, self.step()), _postponed, stop, self._interval_seconds)
 
     async def step(self) -> bool:
         """Read once; return whether this replica did."""
@@ -72,6 +66,11 @@ class Representations:
             await require_lease(tx, LEASE, token)
             await self._store.representations.replace(tx, found, asked_at)
         return True
+
+
+def _postponed(error: Exception) -> None:
+    # Ingestion or the store is away: what was read counts for a while, and the gauge shows its age.
+    get_logger().warning("REPRESENTATIONS_POSTPONED", error=type(error).__name__)
 
 
 def representations(entries: Iterable[pb.Filer], day: int) -> set[Representation]:

@@ -1,4 +1,4 @@
-"""What the register states of a filer when it files: its entry, read at most every two seconds for each filer."""
+"""What the register states of filers when they file. It is asked for changes at most every two seconds."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from services.ingestion.filers.register import Declarants, Filer
+from services.ingestion.filers.register import Declarants
 from services.ingestion.store.filers import Filers
 
 AGE_SECONDS_MAX: Final = 2.0
-"""How long an entry that was read counts."""
-FILERS_MAX: Final = 10_000
-"""Filers whose entry is in memory at once."""
+"""How long the register that was read counts."""
 
 
 class NotAdmitted(NamedTuple):
@@ -34,7 +32,6 @@ class FilerAdmission:
         self._filers = filers
         self._is_registration_required = is_registration_required
         self._clock = clock
-        self._entries: dict[str, tuple[float, Filer | None]] = {}
         self._reading = asyncio.Lock()
         self._until = float("-inf")
         self._revision = (0, 0)
@@ -42,7 +39,7 @@ class FilerAdmission:
 
     async def refusal(self, filer: str) -> NotAdmitted | None:
         """Return why new filings of a filer are refused; None: they are admitted."""
-        entry = await self._entry(filer)
+        entry = (await self.declarants()).entry(filer)
         if entry is None:
             return NotAdmitted("FILER_NOT_REGISTERED") if self._is_registration_required else None
         return NotAdmitted("FILER_SUSPENDED", entry.suspension_reason) if entry.suspension_reason else None
@@ -58,14 +55,3 @@ class FilerAdmission:
                         self._declarants, self._revision = Declarants(await self._filers.all()), revision
                     self._until = now + AGE_SECONDS_MAX
         return self._declarants
-
-    async def _entry(self, filer: str) -> Filer | None:
-        now = self._clock()
-        until, entry = self._entries.get(filer, (now, None))
-        if now < until:
-            return entry
-        entry = await self._filers.entry(filer)
-        if len(self._entries) >= FILERS_MAX:
-            self._entries.clear()
-        self._entries[filer] = now + AGE_SECONDS_MAX, entry
-        return entry

@@ -109,6 +109,10 @@ class Declarants:
     def __bool__(self) -> bool:
         return bool(self._filers)
 
+    def entry(self, filer: str) -> Filer | None:
+        """Return the entry of a filer; None if it is not registered."""
+        return self._filers.get(filer)
+
     def not_entrusted(self, filer: str, identifiers: Iterable[str], day: int) -> frozenset[str]:
         """Return those of the identifiers of declarants that only other filers have who do not let this one represent them on a day."""
         named = ((each, self._declarants.get(each)) for each in identifiers)

@@ -57,11 +57,6 @@ class Filers:
         """Return the entries in force of these filers; filers that are not registered are left out."""
         return {row["id"]: filer_of(row) for row in await reader.raw.fetch(_OF_IDS, sorted(ids))}
 
-    async def entry(self, ident: str) -> Filer | None:
-        """Return the entry in force of a filer, None if it is not registered."""
-        async with self.database.connection() as reader:
-            return (await self.current(reader, [ident])).get(ident)
-
     async def mandates(self, caller: str, owners: Collection[str]) -> Mapping[str, list[Mandate]]:
         """Return by owner the representations between it and the caller that are valid today, by the database's clock.
 

@@ -48,24 +48,19 @@ class Parties:
     def __bool__(self) -> bool:
         return bool(self._names)
 
-    def roles_of(self, filer: str, *, joined_day: int | None = None) -> set[int]:
-        """Return the roles in which a filer files parts, its own and those of parties that it represents.
+    def roles_of(self, filer: str) -> set[int]:
+        """Return the roles in which a filer files parts, its own and those of parties that it represents."""
+        return {role for each in self._acting(filer) for role in each.party_roles}
 
-        `joined_day`: those in which a part of that day stays that was joined, whatever was suspended and whichever representation ended since.
+    def may_add(self, filer: str, role: int, consignment: Table, row: int, *, joined_day: int | None = None) -> bool:
+        """Return whether a filer may add a part of a role to a consignment: it names the filer, or one that the filer represents.
+
+        `joined_day`: a part of that day that was joined may stay, whatever was suspended and whichever representation ended since.
         """
-        roles = {role for each in self._acting(filer) for role in each.party_roles}
-        if joined_day is not None:
-            some = self._registered.values()
-            acting = (each for each in some if each.id == filer or each.is_represented_by(filer, joined_day))
-            roles.update(role for each in acting for role in each.party_roles)
-        return roles
-
-    def may_add(self, filer: str, role: int, consignment: Table, row: int) -> bool:
-        """Return whether a filer may add a part of a role to a consignment: it names the filer, or one that the filer represents."""
         return any(
             role in each.party_roles
             and any(_is_named(each, own, consignment.strings(_COLUMNS[own])[row]) for own in each.party_roles)
-            for each in self._acting(filer)
+            for each in self._acting(filer, joined_day)
         )
 
     def naming(self, consignments: Table) -> list[int]:
@@ -78,10 +73,15 @@ class Parties:
         rows: list[int] = np.flatnonzero(found).tolist()
         return rows
 
-    def _acting(self, filer: str) -> list[Filer]:
-        own = self._entries.get(filer)
-        others = (each for each in self._entries.values() if each.is_represented_by(filer, self._day))
-        return [*([own] if own is not None else []), *others]
+    def _acting(self, filer: str, joined_day: int | None = None) -> list[Filer]:
+        """Return the parties for which a filer acts today, or acted on a day."""
+        acting = [
+            each for each in self._entries.values() if each.id == filer or each.is_represented_by(filer, self._day)
+        ]
+        if joined_day is not None:
+            some = self._registered.values()
+            acting += (each for each in some if each.id == filer or each.is_represented_by(filer, joined_day))
+        return acting
 
 
 def _names(party: Filer, role: int) -> set[str]:

@@ -320,6 +320,11 @@ async def test_the_parts_that_a_jurisdiction_requires_are_missing_until_they_are
         assert [len(each.consignments) for each in (await service.parts_of("shop", mrn)).parts] == [1, 1]
         assert list((await service.parts_of("shop", mrn)).missing_roles) == [PLATFORM, CARRIER]
         assert not (await service.parts_of("shop", other)).missing_roles
+        # Nor does a registered party match them that the filer does not name, though it has the key.
+        await service.register("stranger.example", PLATFORM, PROVIDER, CARRIER)
+        await service.file_parts("stranger.example", part("X-0", PLATFORM, Consignment(incoterm="DDP"), key=KEY))
+        await service.settled()
+        assert list((await service.parts_of("shop", mrn)).missing_roles) == [PLATFORM, CARRIER]
         # The platform repeats what the filer stated: nothing is added, and its part is no longer missing.
         version, before = await service.newest()
         await service.file_parts(

@@ -36,7 +36,7 @@ from services.ingestion.filing.stages import missing_roles, required_roles, with
 from services.ingestion.filing.validation import CARRIER_ID, Checked
 from services.ingestion.parts.joining import Part, PartResult, acceptable, join
 from services.ingestion.parts.parties import keys_of
-from services.ingestion.store.amendments import Amendments, StoredFiling, VersionStored
+from services.ingestion.store.amendments import Amendments, StoredFiling, StoredRow, VersionStored
 from services.ingestion.store.parts import LinkedPart, PartStore
 from services.ingestion.store.scorecards import Scorecards
 
@@ -169,7 +169,7 @@ class JoinParts:
             return
         # With many parts of many items, of which one is refused, this takes seconds.
         joined = await asyncio.to_thread(self._joined, number, filing, filed_version, parts)
-        joined = await self._with_missing(joined, parts, day_of(filing.versions[filed_version].accepted_at))
+        joined = await self._with_missing(joined, parts, filing.versions[filed_version])
         current = filing.versions[filing.current]
         # Without parts the filer stated the current version, or withdrew it.
         is_changed = bool(parts) and (
@@ -262,22 +262,25 @@ class JoinParts:
             checked, results, _ = attempt(places)
         return _Joined(checked, _content(checked.table, 0), results, not_added)
 
-    async def _with_missing(self, joined: _Joined, parts: Sequence[LinkedPart], day: int) -> _Joined:
-        """Return the same with the roles of which it lacks a part that is required on `day`, that of the filer's version.
+    async def _with_missing(self, joined: _Joined, parts: Sequence[LinkedPart], filed: StoredRow) -> _Joined:
+        """Return the same with the roles of which it lacks a part that is required on the day of the version that its filer filed.
 
-        Whoever has a linking key may state anything: only a registered party files the part that a law requires, and only one that is added.
+        Whoever has a linking key may state anything: only a registered party that this version names files the part that a law requires, or who
+        represents it, and only a part that is added counts.
         """
-        required = required_roles(joined.checked.table, day).get(0, ())
+        required = required_roles(joined.checked.table, day_of(filed.accepted_at)).get(0, ())
         if not required:
             return replace(joined, checked=replace(joined.checked, table=with_missing_roles(joined.checked.table, {})))
         parties = await self._parties.read()
         added = [part for place, part in enumerate(parts) if place not in joined.not_added]
-        filed = {
+        roles = {
             pb.PartyRole.Name(each.role)  # type: ignore[arg-type]
             for each in added
-            if each.role in parties.roles_of(each.filer, joined_day=each.day if each.is_joined else None)
+            if parties.may_add(
+                each.filer, each.role, filed.table, filed.row, joined_day=each.day if each.is_joined else None
+            )
         }
-        names = [each for each in required if f"PARTY_ROLE_{each}" not in filed]
+        names = [each for each in required if f"PARTY_ROLE_{each}" not in roles]
         table = with_missing_roles(joined.checked.table, {0: names})
         return replace(joined, checked=replace(joined.checked, table=table), missing=missing_roles(table, 0))
 

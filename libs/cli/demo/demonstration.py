@@ -111,7 +111,7 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
         await carriers.bind(officer, carriers.bindings_of("carrier-1", named))
         await ledger.open_deferred(officer, simulator.declarants(), simulator.filers())
         first_day = time.time_ns() // 1000 // MICROS_PER_DAY
-        sold = demo_sales.sold(simulator.manifest(count))
+        sold = await demo_sales.sold(simulator.manifest(count))
         progress.stage("Sales", sum(map(len, sold.values())))
         outcome.sales = await demo_sales.file(system, sold)
         progress.step(outcome.sales.filed)

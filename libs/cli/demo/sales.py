@@ -1,5 +1,6 @@
 """The sales of the demo: platforms file some of the orders as they were sold, and the declarations are compared with them."""
 
+import asyncio
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 SOLD_EVERY: Final = 20
 """One of so many orders is filed by its platform."""
 SALES_MAX: Final = 2_000
+PAUSE_EVERY: Final = 500
+"""Consignments that are simulated before anything else gets its turn."""
 _OF_ORDER: Final = ("seller", "buyer", "consignee", "freight", "insurance", "transport")
 
 
@@ -34,10 +37,13 @@ class Sales:
     """Sales by the reason for which their consignments contradict them."""
 
 
-def sold(manifest: "Iterable[SimulatedConsignment]") -> dict[str, list[Sale]]:
+async def sold(manifest: "Iterable[SimulatedConsignment]") -> dict[str, list[Sale]]:
     """Return some of the orders of a manifest as they were sold, by platform: with the true prices, whatever is declared."""
     sales: dict[tuple[str, str], Sale] = {}
-    for each in manifest:
+    for number, each in enumerate(manifest):
+        if number % PAUSE_EVERY == 0:
+            # A large manifest takes a minute, in which an interrupt has to end the demo.
+            await asyncio.sleep(0)
         order = each.message.order
         key = order.platform, order.number
         if each.message.nature != NATURE_SALE or zlib.crc32(" ".join(key).encode()) % SOLD_EVERY:

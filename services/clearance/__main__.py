@@ -151,7 +151,7 @@ def assemble(start: Start) -> Sequence[Background]:
     adjusting = Adjusting(store, revenue, assess_seconds=config.assess_seconds)
     start.server.add(
         add_ClearanceServiceServicer_to_server,
-        ClearanceService(store, adjusting, texts, presentation),
+        ClearanceService(store, adjusting, texts, presentation, arrival_days=config.arrival_days),
         roles=ROLES,
         long_polls=LONG_POLLS,
     )

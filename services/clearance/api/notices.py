@@ -108,13 +108,14 @@ class NoticeWriter:
         self._codes = codes
 
     async def write(self, notices: Sequence[clearance_pb2.Notice], language_tag: str, *, reader: str) -> None:
-        """Set title, text and language and, for filers, the check code."""
+        """Set title, text and language and, for filers of the consignments, the check code."""
         language = self._texts.choose(language_tag)
         for begin in range(0, len(notices), _NOTICES_A_BREATH):
             part = notices[begin : begin + _NOTICES_A_BREATH]
             codes = await self._codes.codes([notice.mrn for notice in part]) if reader == FILER else [""] * len(part)
             for notice, code in zip(part, codes, strict=True):
-                notice.check_code = code
+                # Whoever is notified as a party reads no MRN, and so no code of it.
+                notice.check_code = code if notice.mrn else ""
                 render(notice, self._texts, language, reader=reader)
             await asyncio.sleep(0)
 

@@ -39,13 +39,15 @@ from services.clearance.consignment.proposals.proposal import Proposal
 from services.clearance.consignment.returns import returning
 from services.clearance.consignment.returns import unfit as unfit_to_return
 from services.clearance.consignment.state.event import EventDetails
+from services.clearance.consignment.state.expiry import ARRIVAL_DAYS
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.licences.last_day import is_about_last_days
 from services.clearance.licences.need import has_needs
+from services.clearance.notices.parties import of_others, party_notices
 from services.clearance.notices.texts import AGENCY, CARRIER, FILER, Texts
 from services.clearance.presentation.law import PresentationLaw
 from services.clearance.second_person.steps import proposed_disposals, proposed_release, unfit_to_release
-from services.clearance.store import Row, Store, agency_key, carrier_key, filer_key
+from services.clearance.store import Row, Store, agency_key, carrier_key, days_of, filer_key
 from services.clearance.store.licences.register import Use
 
 NOTICES_DEFAULT: Final = 500
@@ -82,9 +84,18 @@ class ClearanceService(ClearanceServiceServicer):
     """Carries out arrivals and commands of officers, answers status and notices."""
 
     def __init__(
-        self, store: Store, adjusting: Adjusting, texts: Texts, presentation: PresentationLaw | None = None
+        self,
+        store: Store,
+        adjusting: Adjusting,
+        texts: Texts,
+        presentation: PresentationLaw | None = None,
+        *,
+        arrival_days: int = ARRIVAL_DAYS,
     ) -> None:
-        """Serve from a store; what officers correct is carried out by `adjusting`, and notices have `texts`; `presentation` as of `Arrive`."""
+        """Serve from a store; what officers correct is carried out by `adjusting`, and notices have `texts`; `presentation` as of `Arrive`.
+
+        `arrival_days`: within which goods have to arrive, as of `Expiry`.
+        """
         self._store = store
         self._adjusting = adjusting
         self._commands = Commands(store)
@@ -95,6 +106,7 @@ class ClearanceService(ClearanceServiceServicer):
         self._accesses = AccessLog(store)
         self._notices = NoticeReader(store, self._pages)
         self._writer = NoticeWriter(texts, self._codes)
+        self._arrival_days = arrival_days
 
     # ------------------------------------------------------------------------------------------ arrivals
     async def RecordArrivals(
@@ -423,7 +435,10 @@ class ClearanceService(ClearanceServiceServicer):
         if filer and tables:
             async with self._store.database.connection() as reading:
                 entrusted = await entrusted_to(self._store, reading, identity.id)
-            tables = [table.take(np.flatnonzero(entrusted.covers(table))) for table in tables]
+            # What a party is notified of declarations of others is not entrusted with its own ones.
+            tables = [
+                table.take(np.flatnonzero(entrusted.covers(table) & ~of_others(table, filer))) for table in tables
+            ]
         if identity.agency:
             return await self._agency_notices(tables, identity.agency)
         carrier = identity.role is Role.CARRIER
@@ -431,7 +446,22 @@ class ClearanceService(ClearanceServiceServicer):
             async with self._store.database.connection() as reading:
                 own = [await notified_to(self._store, reading, table, identity.id) for table in tables]
             tables = [table.take(np.flatnonzero(rows)) for table, rows in zip(tables, own, strict=True)]
-        return [notice for table in tables for notice in answers.notices_of(table, carrier=carrier)]
+        if carrier or filer:
+            return [notice for table in tables for notice in answers.notices_of(table, carrier=carrier)]
+        return [notice for table in tables for notice in self._filer_notices(table, identity.id)]
+
+    def _filer_notices(self, table: Table, filer: str) -> list[pb.Notice]:
+        """Return a filer's notices of versions, in their order: of its own declarations, and of those of others that await a part of it."""
+        others = of_others(table, filer)
+        if not others.any():
+            return answers.notices_of(table, carrier=False)
+        own = iter(answers.notices_of(table.take(np.flatnonzero(~others)), carrier=False))
+        last_days = [day + self._arrival_days for day in days_of(table.strings("mrn").tolist())]
+        awaited = party_notices(table, filer, last_days)
+        found: list[pb.Notice] = []
+        for row, is_other in enumerate(others.tolist()):
+            found += awaited[row] if is_other else [next(own)]
+        return found
 
     async def _agency_notices(self, tables: Sequence[Table], agency: str) -> list[pb.Notice]:
         """Return an agency's notices of versions, and record that it reads them."""

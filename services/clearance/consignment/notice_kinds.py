@@ -48,6 +48,7 @@ class NoticeKind(IntEnum):
     PRESENTED = 23
     PRESENTATION_OVERDUE = 31
     EXITED = 34
+    PART_MISSING = 35
 
 
 NOTICE_OF_STATE: Final = {

@@ -10,6 +10,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import control_pb2
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT
+from luxor.ingestion.v1.parts_pb2 import PartyRole
 from services.clearance.consignment.controls.control import REFERRALS
 from services.clearance.consignment.decision import DEBT_OPEN
 from services.clearance.notices.texts import AGENCY, FILER, KEYS, Language, Texts, filled
@@ -122,6 +123,18 @@ def _present_until(notice: pb.Notice) -> str:
     return _minute(notice.presentation_due_at.ToDatetime(UTC)) if notice.HasField("presentation_due_at") else ""
 
 
+def _role(part: pb.AwaitedPart) -> str:
+    """Return the role of a part in words; "" in notices about other matters."""
+    return PartyRole.Name(part.role).removeprefix("PARTY_ROLE_").replace("_", " ").lower() if part.role else ""
+
+
+def _part_link(part: pb.AwaitedPart) -> str:
+    """Return by what a part is linked: issuer and number; "" in notices about other matters."""
+    if part.WhichOneof("link") == "house_document":
+        return f"{part.house_document.carrier_identifier} {part.house_document.number}"
+    return f"{part.order.platform} {part.order.number}".strip()
+
+
 def _minute(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
@@ -154,6 +167,10 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "office": notice.transit.destination_office or none,
         "transit_until": _last_day(notice.transit, "due_at") or none,
         "present_until": _present_until(notice) or none,
+        "role": _role(notice.awaited_part) or none,
+        "part_link": _part_link(notice.awaited_part) or none,
+        "part_until": notice.awaited_part.last_day or none,
+        "consignment_filer": notice.awaited_part.consignment_filer or none,
     }
     amounts = {
         "payable": notice.payable_minor if notice.HasField("payable_minor") else None,

@@ -35,8 +35,8 @@ _OF_GOODS: Final = (
 )  # fmt: skip
 KEYS: Final = {
     FILER: (
-        *_OF_GOODS, "HELD_DEBT", "HELD_DEBT_UNPRESENTED", "RELEASED_ON_ACCOUNT", "AMENDMENT_REFUSED", "CHARGES_CHANGED", "DEBT_SETTLED",
-        "DEBT_OPENED", "ARRIVED_ENDED", "RETURN_ORDER_ENDED",
+        *_OF_GOODS, "HELD_DEBT", "HELD_DEBT_UNPRESENTED", "RELEASED_ON_ACCOUNT", "AMENDMENT_REFUSED", "PART_MISSING", "CHARGES_CHANGED",
+        "DEBT_SETTLED", "DEBT_OPENED", "ARRIVED_ENDED", "RETURN_ORDER_ENDED",
     ),
     CARRIER: _OF_GOODS,
     AGENCY: (
@@ -69,6 +69,10 @@ PLACEHOLDERS: Final = {
         "refunded",
         "account",
         "check_code",
+        "role",
+        "part_link",
+        "part_until",
+        "consignment_filer",
     ),
     CARRIER: _SHARED,
     AGENCY: ("mrn", "house_document", "master_document", "date", "request", "due", "licences", "licence_until"),

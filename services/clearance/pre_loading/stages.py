@@ -14,6 +14,7 @@ from libs.filing_stages.law import included
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.columns import choose
 from services.clearance.consignment.decision import INCOMPLETE
+from services.clearance.consignment.state.awaited_parts import awaited_columns
 
 _SCHEMA = schema_of(ClearanceColumns).children["incomplete_stages"]
 
@@ -57,12 +58,12 @@ def early_of(filings: Table) -> EarlyFilings:
 
 
 def missing_parts(filings: Table) -> tuple[BoolArray, dict[str, Column]]:
-    """Return which filings lack a required part, shape (n,), and the columns of the state with the roles: none if none does."""
+    """Return which filings lack a required part, shape (n,), and the columns of the state about the parts: none if none does."""
     roles = filings.ragged("missing_roles")
     missing: BoolArray = roles.lengths > 0
     if not missing.any():
         return np.zeros((), np.bool_), {}
-    return missing, {"missing_roles": roles}
+    return missing, {"missing_roles": roles} | awaited_columns(filings)
 
 
 def late_column(filings: Table, early: BoolArray) -> dict[str, Column]:

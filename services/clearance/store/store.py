@@ -23,6 +23,7 @@ from services.clearance.consignment.controls.pre_loading import announced, conce
 from services.clearance.consignment.controls.views import carried_notices
 from services.clearance.consignment.notice_kinds import OWED, kinds, of_movements
 from services.clearance.consignment.proposals.proposal import has_proposals
+from services.clearance.consignment.state.awaited_parts import to_notify
 from services.clearance.licences.need import has_needs
 from services.clearance.metrics import count_states
 from services.clearance.notices.agencies import notified
@@ -306,7 +307,15 @@ class Store:
         readers = table.strings("filer").map(filer_key)
         of_kind = kinds(table)
         readers[of_kind == 0] = ""
-        await self.notices.append(tx, ref, readers)
+        if awaited := to_notify(table):
+            # A party may be the filer of other rows: each reader has one entry of a batch.
+            notices = {filer_key(party): set(some) for party, some in awaited.items()}
+            for row, reader in enumerate(readers.tolist()):
+                if reader:
+                    notices.setdefault(reader, set()).add(row)
+            await self.notices.append_groups(tx, ref, {reader: sorted(some) for reader, some in notices.items()})
+        else:
+            await self.notices.append(tx, ref, readers)
         agencies = notified(table)
         if agencies:
             groups = {agency_key(agency): rows for agency, rows in agencies.items()}

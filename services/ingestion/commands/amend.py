@@ -27,7 +27,7 @@ from services.ingestion.filing.amendment import (
     unknown_filing,
 )
 from services.ingestion.filing.findings import ElementError
-from services.ingestion.filing.stages import with_missing_roles
+from services.ingestion.filing.stages import with_awaited_parts, with_missing_roles
 from services.ingestion.quality.scorecards import Card, Key
 from services.ingestion.quality.scores import Array, later_version
 from services.ingestion.store.amendments import Amendments
@@ -299,6 +299,8 @@ def _contents(table: Table, new: dict[int, Outcome]) -> tuple[Table, list[int]]:
         former = group[0][1].table.take(np.array([each.row for _, each in group], np.int64))
         if "missing_roles" in former.names:
             former = with_missing_roles(former, {})
+        if "awaited_parts" in former.names:
+            former = with_awaited_parts(former, {})
         parts.append(
             former.with_columns(
                 {

@@ -236,6 +236,8 @@ class Submit:
         """
         declarants, day = await self._admission.declarants(), self.today()
         checked = await self._checked(filer, table, declarants, day)
+        if self._linking is not None:
+            checked = replace(checked, table=await self._linking.with_awaited_parts(filer, checked.table))
         stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
         request = _Request(filer, request_id, checked.table, stored, trace, encode)
         submitted = _filing(filer, checked, stored, declarants, day)

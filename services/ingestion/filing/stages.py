@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Ints, Ragged, Table
+from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from libs.columns.arrays import BoolArray
 from libs.filing_stages import completeness, deadlines
 from libs.filing_stages.direction import exports
 from libs.filing_stages.law import ITEMS, Stage, included
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_INVALIDATE, MESSAGE_FUNCTION_NEW
 from luxor.ingestion.v1.parts_pb2 import PartyRole
 from services.ingestion.filing.check_rules import CheckRules
@@ -32,6 +33,7 @@ _NAMES: Final = {
 }
 """The stages in words."""
 _REASON: Final = "STAGE_ELEMENT_MISSING"
+_AWAITED: Final = schema_of(ConsignmentColumns).children["awaited_parts"]
 LATE: Final = "FILED_LATE"
 """The reason of late filings."""
 
@@ -111,6 +113,15 @@ def missing_roles(table: Table, row: int) -> tuple[PartyRole.ValueType, ...]:
     roles = table.ragged("missing_roles")
     assert isinstance(roles.values, Ints)
     return tuple(roles.values.values[roles.span(row)].tolist())
+
+
+def with_awaited_parts(table: Table, parties: Mapping[int, Sequence[tuple[int, str]]]) -> Table:
+    """Return filings with the column of the parties of which they await a required part; `parties` by row, each with its role first."""
+    lengths = [len(parties.get(row, ())) for row in range(table.rows)]
+    lines = [each for row in range(table.rows) for each in parties.get(row, ())]
+    columns = {"role": Ints.of([role for role, _ in lines]), "party": Strings.of([party for _, party in lines])}
+    awaited = Table(_AWAITED, len(lines), columns)
+    return table.with_columns({"awaited_parts": Ragged.of_lengths(lengths, awaited)})
 
 
 def additions(table: Table, early: BoolArray, rules: CheckRules, day: int) -> Iterator[Finding]:

@@ -27,6 +27,8 @@ _COLUMNS: Final[Mapping[int, str]] = {
     pb.PARTY_ROLE_POST: "carrier_identifier",
 }
 """The element by which a consignment names the party of a role."""
+_BY_DOCUMENT: Final = (pb.PARTY_ROLE_CARRIER, pb.PARTY_ROLE_POST)
+"""Roles whose party is notified by the house document; the others are by the order."""
 _BY_ID: Final = (pb.PARTY_ROLE_PLATFORM, pb.PARTY_ROLE_PAYMENT_PROVIDER)
 """Roles whose party is named by the id in its certificate, too. The carrier's names in its role are ids of other certificates."""
 
@@ -41,9 +43,14 @@ class Parties:
         self._entries = {each.id: each for each in parties if not each.suspension_reason}
         self._day = day
         self._names: dict[str, set[str]] = {}
+        self._named: dict[tuple[int, str], set[str]] = {}
+        """By role and name, the parties that are not suspended."""
         for each in parties:
             for role in each.party_roles:
-                self._names.setdefault(_COLUMNS[role], set()).update(_names(each, role))
+                names = _names(each, role)
+                self._names.setdefault(_COLUMNS[role], set()).update(names)
+                for name in () if each.suspension_reason else names:
+                    self._named.setdefault((role, name), set()).add(each.id)
 
     def __bool__(self) -> bool:
         return bool(self._names)
@@ -62,6 +69,19 @@ class Parties:
             and any(_is_named(each, own, consignment.strings(_COLUMNS[own])[row]) for own in each.party_roles)
             for each in self._acting(filer, joined_day)
         )
+
+    def awaited(self, consignments: Table, row: int, roles: Iterable[int]) -> list[tuple[int, str]]:
+        """Return the parties that a consignment names in these roles, each with its role first; none without a number to link a part by."""
+        found: list[tuple[int, str]] = []
+        for role in roles:
+            value = consignments.strings(_COLUMNS[role])[row]
+            names = {value, tidy_code(value)}
+            parties = {each for name in names for each in self._named.get((role, name), ())}
+            if parties and _has_link(consignments, row, role):
+                # Of two names that differ in capitals alone one may be an id, which is compared letter for letter.
+                named = (self._entries[each] for each in sorted(parties))
+                found += [(role, each.id) for each in named if _is_named(each, role, value)]
+        return found
 
     def naming(self, consignments: Table) -> list[int]:
         """Return the rows of consignments that name a party, be it suspended or not."""
@@ -91,6 +111,13 @@ def _names(party: Filer, role: int) -> set[str]:
 def _is_named(party: Filer, role: int, value: str) -> bool:
     """Return whether a name in a consignment is that of a party in a role; identifiers are compared as codes, ids letter for letter."""
     return tidy_code(value) in party.identifiers or (role in _BY_ID and value == party.id)
+
+
+def _has_link(consignments: Table, row: int, role: int) -> bool:
+    """Return whether a consignment has the number by which a part of a role is linked; it names the platform or the carrier as well."""
+    if role in _BY_DOCUMENT:
+        return bool(consignments.strings("house_document_number")[row])
+    return bool(consignments.strings("order_platform")[row] and consignments.strings("order_number")[row])
 
 
 def linking_key(key: str) -> bytes:

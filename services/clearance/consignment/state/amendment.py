@@ -11,6 +11,7 @@ from services.clearance.consignment.decision import INCOMPLETE, OFFICER_HOLD, PA
 from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
 from services.clearance.consignment.presentation.times import PRESENTATION
 from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches, with_reason
+from services.clearance.consignment.state.awaited_parts import with_notified
 from services.clearance.consignment.state.times import DELAYS, first_decision_times
 from services.clearance.consignment.transitions import CONTROLLED
 
@@ -60,6 +61,7 @@ def amended_states(stored: Table, new: Table) -> Table:
         columns["pre_loading_second_person"] = Bools.of(required, required)
     no_rows = np.zeros(stored.rows, np.bool_)
     columns["first_decided_at"] = first_decision_times(stored, no_rows, Ints.absent(stored.rows))
+    columns |= with_notified(stored, new)
     by_alarm = new.bools("officer_hold").values
     if by_alarm.any():
         columns["officer_hold"] = Bools.of(stored.bools("officer_hold").values | by_alarm)

@@ -18,6 +18,8 @@ from services.clearance.consignment.screening import only_matches
 from services.clearance.consignment.state.times import never_released
 from services.clearance.consignment.transitions import Debt, State
 
+ARRIVAL_DAYS: Final = 200
+"""Days after the day of acceptance within which the goods have to arrive, by default."""
 EXIT_NOT_CONFIRMED: Final = "EXIT_NOT_CONFIRMED"
 """Reason of an export whose exit was not confirmed in time, which filers read."""
 NEVER_ARRIVED: Final = "NEVER_ARRIVED"

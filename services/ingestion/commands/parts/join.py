@@ -32,7 +32,7 @@ from services.ingestion.commands.amend import Amend, Amended
 from services.ingestion.commands.parts.linking import CurrentParties, make_days
 from services.ingestion.filing.amendment import CHANGED_DAYS, Content, Outcome, Versions
 from services.ingestion.filing.findings import ElementError
-from services.ingestion.filing.stages import missing_roles, required_roles, with_missing_roles
+from services.ingestion.filing.stages import missing_roles, required_roles, with_awaited_parts, with_missing_roles
 from services.ingestion.filing.validation import CARRIER_ID, Checked
 from services.ingestion.parts.joining import Part, PartResult, acceptable, join
 from services.ingestion.parts.parties import keys_of
@@ -263,7 +263,7 @@ class JoinParts:
         return _Joined(checked, _content(checked.table, 0), results, not_added)
 
     async def _with_missing(self, joined: _Joined, parts: Sequence[LinkedPart], filed: StoredRow) -> _Joined:
-        """Return the same with the roles of which it lacks a part that is required on the day of the version that its filer filed.
+        """Return the same with the roles of which it lacks a part that is required on the day of the version that its filer filed, and the parties in them.
 
         Whoever has a linking key may state anything: only a registered party that this version names files the part that a law requires, or who
         represents it, and only a part that is added counts.
@@ -282,7 +282,11 @@ class JoinParts:
         }
         names = [each for each in required if f"PARTY_ROLE_{each}" not in roles]
         table = with_missing_roles(joined.checked.table, {0: names})
-        return replace(joined, checked=replace(joined.checked, table=table), missing=missing_roles(table, 0))
+        missing = missing_roles(table, 0)
+        # Whom a part names is not notified: only what the filer states entitles a party.
+        if awaited := parties.awaited(filed.table, filed.row, missing):
+            table = with_awaited_parts(table, {0: awaited})
+        return replace(joined, checked=replace(joined.checked, table=table), missing=missing)
 
     async def _amended(
         self, number: str, filing: StoredFiling, joined: _Joined, parts: Sequence[LinkedPart]

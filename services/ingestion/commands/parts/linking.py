@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeAlias
 
+import numpy as np
+
 from libs.columns import Table
 from libs.customs.identifiers import mrn
 from libs.server.errors import item_error
@@ -14,6 +16,7 @@ from libs.server.requests import once
 from libs.store.database import Transaction
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.ingestion.v1 import parts_pb2 as pb
+from services.ingestion.filing.stages import missing_roles, with_awaited_parts
 from services.ingestion.parts.parties import Parties, keys_of, linking_key
 from services.ingestion.store.filers import Filers
 from services.ingestion.store.filings import Store
@@ -59,6 +62,23 @@ class Linking:
         """Return by row the keys of the consignments of a batch that name a party; without any in the register nothing is looked at."""
         parties = await self._parties.read()
         return keys_of(consignments, parties.naming(consignments)) if parties else {}
+
+    async def with_awaited_parts(self, filer: str, consignments: Table) -> Table:
+        """Return a filer's batch with the parties whose required part is missing and was not filed before it; without any, the batch itself."""
+        if not consignments.may_have("missing_roles") or not (parties := await self._parties.read()):
+            return consignments
+        rows = np.flatnonzero(consignments.ragged("missing_roles").lengths).tolist()
+        awaited = {row: parties.awaited(consignments, row, missing_roles(consignments, row)) for row in rows}
+        named = [row for row in rows if awaited[row]]
+        if not named:
+            return consignments
+        keys = keys_of(consignments, named)
+        filed = await self._store.filed(filer, {key for some in keys.values() for key in some})
+        for row in named:
+            parts = {part for key in keys[row] for part in filed.get(key, ())}
+            there = {role for by, role in parts if parties.may_add(by, role, consignments, row)}
+            awaited[row] = [each for each in awaited[row] if each[0] not in there]
+        return with_awaited_parts(consignments, awaited) if any(awaited.values()) else consignments
 
     async def add(self, tx: Transaction, keys: Mapping[str, Sequence[bytes]], amended: Sequence[str]) -> None:
         """Store the keys of consignments by MRN, and mark these and amended ones that have links as due."""

@@ -20,7 +20,9 @@ from luxor.revenue.v1.revenue_pb2 import (
     AssessmentColumns,
 )
 
-ENVELOPE = {"mrn", "version", "filer", "accepted_at", "partition", "carrier_id", "filer_trusted_until", "missing_roles"}
+ENVELOPE = {
+    "mrn", "version", "filer", "accepted_at", "partition", "carrier_id", "filer_trusted_until", "missing_roles", "awaited_parts",
+}  # fmt: skip
 text = st.text(alphabet="abcä €|;=:,", max_size=6)
 texts = st.lists(st.text(alphabet="xyz", min_size=1, max_size=2), max_size=3)
 number = st.none() | st.integers(0, 2**40)

@@ -16,6 +16,7 @@ from luxor.clearance.v1 import control_pb2, licence_pb2
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT
+from luxor.ingestion.v1.parts_pb2 import PARTY_ROLE_CARRIER, PARTY_ROLE_PAYMENT_PROVIDER, OrderLink
 from services.clearance.api.messages import notices_of
 from services.clearance.consignment.controls.control import Control, column_of
 from services.clearance.consignment.transitions import FINAL, Change, Debt, State
@@ -72,6 +73,12 @@ LOST = MOVED | {
     "transit": pb.TransitStatus(destination_office="DE004600", outcome=pb.TRANSIT_OUTCOME_LOST),
 }
 DUE = {"presentation_due_at": _DUE}
+AWAITED = pb.AwaitedPart(
+    role=PARTY_ROLE_PAYMENT_PROVIDER,
+    order=OrderLink(platform="bazaar.example", number="O-1"),
+    consignment_filer="shop",
+    last_day="2027-05-20",
+)
 AMOUNTS = "To be paid at the border: 1234.56 EUR. Paid: 1000.00 EUR. Refunded: 0.05 EUR."
 
 # By key: kind, state, further values, title and text.
@@ -119,6 +126,12 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         "PRESENTATION_OVERDUE", "AWAITING_ARRIVAL", DUE, "Goods not presented in time",
         f"The goods of consignment {MRN} were to be presented to customs by 2026-11-01 12:00 UTC, and were not. They are not released until "
         f"they are presented. Ask the carrier. {REFERENCES}",
+    ),
+    "PART_MISSING": (
+        "PART_MISSING", "UNSPECIFIED", {"awaited_part": AWAITED}, "Part of a filing missing",
+        "A consignment names you, and lacks the part that you file as payment provider. Customs holds the goods until it is filed. File it for "
+        "bazaar.example O-1, consignment filer shop. It may come too late once the goods are presented to customs. If they do not arrive, the "
+        "last day is 2027-05-20.",
     ),
     "HOLD_LIFTED": (
         "HOLD_LIFTED", "EXAMINATION", {}, "Hold lifted, controls open",
@@ -659,6 +672,14 @@ def notice(kind: str, state: str, **values: Any) -> pb.Notice:
     )
     made.time.FromMicroseconds(AT)
     return made
+
+
+def test_the_part_of_a_carrier_is_linked_by_its_document_and_other_notices_have_no_part() -> None:
+    made = notice("PART_MISSING", "UNSPECIFIED", awaited_part=pb.AwaitedPart(role=PARTY_ROLE_CARRIER))
+    made.awaited_part.house_document.carrier_identifier, made.awaited_part.house_document.number = "AIR-1", "H-9"
+    render(made, TEXTS, TEXTS.choose("en"), reader=FILER)
+    assert "that you file as carrier." in made.text
+    assert "File it for AIR-1 H-9, consignment filer none." in made.text
 
 
 def test_every_notice_of_every_reader_has_a_case() -> None:

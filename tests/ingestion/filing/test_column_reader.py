@@ -230,6 +230,7 @@ VALUES: list[tuple[Spoil, str, str, dict[str, object]]] = [
     (put("accepted_at", values=[1]), "COLUMN_NOT_FILED", "consignments.accepted_at", {}),
     (put("partition", values=[1]), "COLUMN_NOT_FILED", "consignments.partition", {}),
     (put("carrier_id", dictionary=["c"], indices=[0, 0, 0]), "COLUMN_NOT_FILED", "consignments.carrier_id", {}),
+    (put("awaited_parts", "party", dictionary=["p"], indices=[0, 0, 0]), "COLUMN_NOT_FILED", "consignments.awaited_parts", {}),
     (put("filer_trusted_until", values=[20_000]), "COLUMN_NOT_FILED", "consignments.filer_trusted_until", {}),
 ]  # fmt: skip
 

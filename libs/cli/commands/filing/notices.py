@@ -82,10 +82,19 @@ def notice_text(each: dict[str, Any]) -> str:
         if f"{name}_minor" in each and (name == "payable" or each[f"{name}_minor"])
     ]
     version = each.get("filing_version", 0)
+    subject = each.get("mrn", "") or _part_link(each.get("awaited_part", {}))
     parts = [
-        when(each.get("time", "")), each.get("mrn", ""), f"{words(short(each.get('kind', ''), 'NOTICE_KIND_')):<{_KIND_WIDTH}}",
+        when(each.get("time", "")), subject, f"{words(short(each.get('kind', ''), 'NOTICE_KIND_')):<{_KIND_WIDTH}}",
         f"{short(each.get('lane', ''), 'LANE_').lower():<6}", each.get("local_reference", "") or each.get("house_document_number", ""),
         f"version {version}" if version > 1 else "", ", ".join(sums), ", ".join(each.get("reasons", ())),
     ]  # fmt: skip
     line = "  ".join(part for part in parts if part)
     return f"{line}\n    {each['text']}" if each.get("text") else line
+
+
+def _part_link(part: dict[str, Any]) -> str:
+    """Return by what an awaited part is linked; "" in notices about other matters."""
+    link = part.get("order", {}) or part.get("house_document", {})
+    return " ".join(
+        filter(None, (link.get("platform", ""), link.get("carrier_identifier", ""), link.get("number", "")))
+    )

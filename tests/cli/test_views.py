@@ -125,6 +125,13 @@ def test_a_notice_tells_what_was_paid_and_refunded_in_one_column() -> None:
     # A notice about the last day of a licence has neither consignment nor lane.
     ended = notices.notice_text({"kind": "NOTICE_KIND_LICENCE_ENDED", "text": "The licence ended."})
     assert [line.strip() for line in ended.splitlines()] == ["licence ended      –", "The licence ended."]
+    part = {"role": "PARTY_ROLE_CARRIER", "house_document": {"carrier_identifier": "AIR-1", "number": "H-1"}}
+    missing = notices.notice_text({"kind": "NOTICE_KIND_PART_MISSING", "awaited_part": part})
+    assert [each.strip() for each in missing.split("  ") if each.strip()] == ["AIR-1 H-1", "part missing"]
+    part = {"order": {"platform": "bazaar.example", "number": "O-1"}}
+    assert "bazaar.example O-1  part missing" in notices.notice_text(
+        {"kind": "NOTICE_KIND_PART_MISSING", "awaited_part": part}
+    )
 
 
 def test_every_note_of_revenue_has_words_and_the_card_tells_them() -> None:

@@ -43,7 +43,7 @@ from services.clearance.consignment.state.expiry import ARRIVAL_DAYS
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.licences.last_day import is_about_last_days
 from services.clearance.licences.need import has_needs
-from services.clearance.notices.parties import of_others, party_notices
+from services.clearance.notices.parties import is_foreign, party_notices
 from services.clearance.notices.texts import AGENCY, CARRIER, FILER, Texts
 from services.clearance.presentation.law import PresentationLaw
 from services.clearance.second_person.steps import proposed_disposals, proposed_release, unfit_to_release
@@ -437,7 +437,7 @@ class ClearanceService(ClearanceServiceServicer):
                 entrusted = await entrusted_to(self._store, reading, identity.id)
             # What a party is notified of declarations of others is not entrusted with its own ones.
             tables = [
-                table.take(np.flatnonzero(entrusted.covers(table) & ~of_others(table, filer))) for table in tables
+                table.take(np.flatnonzero(entrusted.covers(table) & ~is_foreign(table, filer))) for table in tables
             ]
         if identity.agency:
             return await self._agency_notices(tables, identity.agency)
@@ -452,15 +452,19 @@ class ClearanceService(ClearanceServiceServicer):
 
     def _filer_notices(self, table: Table, filer: str) -> list[pb.Notice]:
         """Return a filer's notices of versions, in their order: of its own declarations, and of those of others that await a part of it."""
-        others = of_others(table, filer)
-        if not others.any():
+        foreign = is_foreign(table, filer)
+        if not foreign.any():
             return answers.notices_of(table, carrier=False)
-        own = iter(answers.notices_of(table.take(np.flatnonzero(~others)), carrier=False))
+        own = (
+            iter(answers.notices_of(table.take(np.flatnonzero(~foreign)), carrier=False))
+            if not foreign.all()
+            else iter(())
+        )
         last_days = [day + self._arrival_days for day in days_of(table.strings("mrn").tolist())]
         awaited = party_notices(table, filer, last_days)
         found: list[pb.Notice] = []
-        for row, is_other in enumerate(others.tolist()):
-            found += awaited[row] if is_other else [next(own)]
+        for row, is_awaiting in enumerate(foreign.tolist()):
+            found += awaited[row] if is_awaiting else [next(own)]
         return found
 
     async def _agency_notices(self, tables: Sequence[Table], agency: str) -> list[pb.Notice]:

@@ -14,7 +14,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.state.awaited_parts import BY_DOCUMENT, AwaitedPart, notified_parts
 
 
-def of_others(states: Table, filer: str) -> NDArray[np.bool_]:
+def is_foreign(states: Table, filer: str) -> NDArray[np.bool_]:
     """Return which versions in the notices of a filer are of declarations of others, shape (n,): it is notified of them as a party."""
     return ~states.strings("filer").isin({filer})
 

@@ -127,10 +127,10 @@ def test_a_notice_tells_what_was_paid_and_refunded_in_one_column() -> None:
     assert [line.strip() for line in ended.splitlines()] == ["licence ended      –", "The licence ended."]
     part = {"role": "PARTY_ROLE_CARRIER", "house_document": {"carrier_identifier": "AIR-1", "number": "H-1"}}
     missing = notices.notice_text({"kind": "NOTICE_KIND_PART_MISSING", "awaited_part": part})
-    assert [each.strip() for each in missing.split("  ") if each.strip()] == ["AIR-1 H-1", "part missing"]
-    part = {"order": {"platform": "bazaar.example", "number": "O-1"}}
+    assert [each.strip() for each in missing.split("  ") if each.strip()] == ["AIR-1 H-1", "part missing", "–"]
+    order = {"order": {"platform": "bazaar.example", "number": "O-1"}}
     assert "bazaar.example O-1  part missing" in notices.notice_text(
-        {"kind": "NOTICE_KIND_PART_MISSING", "awaited_part": part}
+        {"kind": "NOTICE_KIND_PART_MISSING", "awaited_part": order}
     )
 
 

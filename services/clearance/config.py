@@ -5,6 +5,7 @@ from pathlib import Path
 
 from libs.server.config.checks import check_existing_directory, check_file
 from libs.server.config.server_config import Settings, setting
+from services.clearance.consignment.state.expiry import ARRIVAL_DAYS
 from services.clearance.goods_controls import law as goods_law
 from services.clearance.notices.texts import INCLUDED
 from services.clearance.pre_loading import parameters as pre_loading
@@ -28,7 +29,7 @@ class ClearanceConfig(Settings, service="clearance"):
     exit_days: int = setting("EXIT_DAYS", default=150, low=1, high=180, example="150")
     """Days after the day of their release within which the exit of exported goods has to be confirmed; after them the declaration is invalidated."""
 
-    arrival_days: int = setting("ARRIVAL_DAYS", default=200, low=1, high=380, example="200")
+    arrival_days: int = setting("ARRIVAL_DAYS", default=ARRIVAL_DAYS, low=1, high=380, example="200")
     """Days after the day of acceptance within which the goods have to arrive; after them the declaration expires."""
 
     case_days: int = setting("CASE_DAYS", default=1_830, low=30, high=36_500, example="1830")

@@ -237,7 +237,8 @@ class Submit:
         declarants, day = await self._admission.declarants(), self.today()
         checked = await self._checked(filer, table, declarants, day)
         if self._linking is not None:
-            checked = replace(checked, table=await self._linking.with_awaited_parts(filer, checked.table))
+            own = dict.fromkeys(checked.new(), filer) if checked.table.may_have("missing_roles") else {}
+            checked = replace(checked, table=await self._linking.with_awaited_parts(checked.table, own))
         stored = digests(checked.table, ENVELOPE) if await self._stores_digests() else None
         request = _Request(filer, request_id, checked.table, stored, trace, encode)
         submitted = _filing(filer, checked, stored, declarants, day)
@@ -251,6 +252,10 @@ class Submit:
                 amended = await self._amend.decide(
                     filer, checked.table, later, submitted.filing, oldest=oldest, scored=checked.quality
                 )
+                if self._linking is not None:
+                    # Parts are for the filer of the first version, whoever amends it.
+                    filers = {row: each.filing.filer for row, each in amended.new.items() if each.filing is not None}
+                    amended = replace(amended, table=await self._linking.with_awaited_parts(amended.table, filers))
                 submitted = replace(submitted, amended=replace(amended, declarants=declarants, day=day))
             try:
                 if keys and self._linking is not None:

@@ -54,8 +54,8 @@ _LINKED: Final = f"""
     where p.key = any($1::bytea[]) and (p.day >= {TODAY} - {WAIT_DAYS} or j.mrn is not null) order by p.number
 """  # noqa: S608  # numbers and expressions of our own
 _FILED: Final = f"""
-    select distinct key, filer, role from part
-    where key = any($1::bytea[]) and consignment_filer = $2 and (day >= {TODAY} - {WAIT_DAYS} or state = {pb.PART_STATE_JOINED})
+    select distinct consignment_filer, key, filer, role from part
+    where key = any($1::bytea[]) and consignment_filer = any($2::text[]) and (day >= {TODAY} - {WAIT_DAYS} or state = {pb.PART_STATE_JOINED})
 """  # noqa: S608  # numbers and expressions of our own
 _PARTS: Final = "p.day, p.number, p.filer, p.reference, p.role, p.filed_at, p.state"
 _OF_FILER: Final = f"select {_PARTS} from part p where p.filer = $1 and p.number > $2 order by p.number limit $3"  # noqa: S608  # names of our own
@@ -251,12 +251,13 @@ class PartStore:
         postponed = "update part_due set tries = least(tries + 1, 1000) where id = any($1::bigint[])"
         await tx.raw.execute(postponed, list(ids))
 
-    async def filed(self, consignment_filer: str, keys: Collection[bytes]) -> dict[bytes, set[tuple[str, int]]]:
-        """Return who filed a part for consignments of a filer by each of some keys, and in which role."""
-        found: dict[bytes, set[tuple[str, int]]] = {}
+    async def filed(self, links: Collection[tuple[str, bytes]]) -> dict[tuple[str, bytes], set[tuple[str, int]]]:
+        """Return who filed a part, and in which role, by the filer of the consignments that it is for and the key of their link."""
+        found: dict[tuple[str, bytes], set[tuple[str, int]]] = {}
+        filers, keys = ({each[place] for each in links} for place in (0, 1))
         async with self.database.connection() as reader:
-            for row in await reader.raw.fetch(_FILED, sorted(keys), consignment_filer):
-                found.setdefault(row["key"], set()).add((row["filer"], row["role"]))
+            for row in await reader.raw.fetch(_FILED, sorted(keys), sorted(filers)):
+                found.setdefault((row["consignment_filer"], row["key"]), set()).add((row["filer"], row["role"]))
         return found
 
     async def linked(self, number: str, keys: Sequence[bytes]) -> list[LinkedPart]:

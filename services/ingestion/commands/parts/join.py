@@ -283,8 +283,9 @@ class JoinParts:
         names = [each for each in required if f"PARTY_ROLE_{each}" not in roles]
         table = with_missing_roles(joined.checked.table, {0: names})
         missing = missing_roles(table, 0)
-        # Whom a part names is not notified: only what the filer states entitles a party.
-        if awaited := parties.awaited(filed.table, filed.row, missing):
+        # Whom a part names is not notified: only what the filer states entitles a party. Nor is one whose part cannot be added yet.
+        there = {each.role for each in parts if parties.may_add(each.filer, each.role, filed.table, filed.row)}
+        if awaited := parties.awaited(filed.table, filed.row, [each for each in missing if each not in there]):
             table = with_awaited_parts(table, {0: awaited})
         return replace(joined, checked=replace(joined.checked, table=table), missing=missing)
 

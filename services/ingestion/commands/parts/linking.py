@@ -63,19 +63,23 @@ class Linking:
         parties = await self._parties.read()
         return keys_of(consignments, parties.naming(consignments)) if parties else {}
 
-    async def with_awaited_parts(self, filer: str, consignments: Table) -> Table:
-        """Return a filer's batch with the parties whose required part is missing and was not filed before it; without any, the batch itself."""
+    async def with_awaited_parts(self, consignments: Table, filers: Mapping[int, str]) -> Table:
+        """Return a batch with the parties whose required part is missing and was not filed before it; without any, the batch itself.
+
+        `filers`: by row, of which consignments, and who filed their first versions.
+        """
         if not consignments.may_have("missing_roles") or not (parties := await self._parties.read()):
             return consignments
-        rows = np.flatnonzero(consignments.ragged("missing_roles").lengths).tolist()
+        lacking = np.flatnonzero(consignments.ragged("missing_roles").lengths).tolist()
+        rows = [row for row in lacking if row in filers]
         awaited = {row: parties.awaited(consignments, row, missing_roles(consignments, row)) for row in rows}
         named = [row for row in rows if awaited[row]]
         if not named:
             return consignments
         keys = keys_of(consignments, named)
-        filed = await self._store.filed(filer, {key for some in keys.values() for key in some})
+        filed = await self._store.filed({(filers[row], key) for row in named for key in keys[row]})
         for row in named:
-            parts = {part for key in keys[row] for part in filed.get(key, ())}
+            parts = {part for key in keys[row] for part in filed.get((filers[row], key), ())}
             there = {role for by, role in parts if parties.may_add(by, role, consignments, row)}
             awaited[row] = [each for each in awaited[row] if each[0] not in there]
         return with_awaited_parts(consignments, awaited) if any(awaited.values()) else consignments

@@ -11,7 +11,7 @@ from luxor.consignment.v1.consignment_pb2 import SCHEME_CBEC, Consignment
 from luxor.ingestion.v1 import parts_pb2 as pb
 from luxor.ingestion.v1.filers_pb2 import Representative
 from tests.ingestion.amendments import amendment, announced_table, invalidation
-from tests.ingestion.consignments import consignment
+from tests.ingestion.consignments import clear, consignment
 from tests.ingestion.part_client import CARRIER, KEY, PLATFORM, PROVIDER, Ingestion, ingestion, part, payment
 
 BAZAAR, BANK, AIR = (PLATFORM, "bazaar.example"), (PROVIDER, "bank"), (CARRIER, "air")
@@ -105,11 +105,11 @@ async def test_the_parts_of_a_consignment_are_those_for_its_filer_whoever_amends
         agents = part("P-1", PLATFORM, Consignment(gross_mass_mg=1), order="O-0", consignment_filer="agent")
         await service.file_parts("bazaar.example", agents)
         row = required(consignment(0))
-        row.declarant_identifier = "DE123456789012345"
+        row.declarant.identifier = "DE123456789012345"
         (mrn,) = await service.submit(row)
         assert [each for _, each in (await awaited(service)).items()] == [[BAZAAR], [BAZAAR]]
         changed = required(amendment(0, 2, 5, mrn=mrn))
-        changed.declarant_identifier, changed.representative_identifier = "DE123456789012345", "DE999999999999999"
+        changed.declarant.identifier, changed.representative.identifier = "DE123456789012345", "DE999999999999999"
         assert await service.submit(changed, ident="agent") == [mrn]
         found = await awaited(service)
         assert (found["REF-0", 3], found["REF-0", 4]) == ([BAZAAR], [BAZAAR])
@@ -118,15 +118,17 @@ async def test_the_parts_of_a_consignment_are_those_for_its_filer_whoever_amends
 async def test_a_party_whose_part_cannot_be_added_yet_is_not_awaited(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = pb.HouseDocumentLink(carrier_identifier="AIR-1", number="H000000000")
-    row = required(consignment(0))
-    row.ClearField("gross_mass_mg")
+    row, priced = required(consignment(0)), Consignment()
+    for path in ("nature", "items[0].price", "items[0].commodity_code"):
+        clear(row, path)
+    # With a price it is a declaration, which needs the nature of the transaction.
+    item = priced.items.add(commodity_code="620630")
+    item.price.minor, item.price.currency = 1999, "EUR"
     async with ingestion(database_url, monkeypatch) as service:
         await service.register("air", CARRIER, identifiers=["AIR-1"])
         (mrn,) = await service.submit(row)
-        # Less than the net mass of the item.
-        await service.file_parts("air", part("A-0", CARRIER, Consignment(gross_mass_mg=1), house_document=document))
+        await service.file_parts("bazaar.example", part("P-0", PLATFORM, priced, order="O-0"))
         await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
         found = await awaited(service)
-        assert (found["REF-0", 1], found["REF-0", 2]) == ([BAZAAR, BANK, AIR], [BAZAAR])
+        assert (found["REF-0", 1], found["REF-0", 2]) == ([BAZAAR, BANK, AIR], [AIR])
         assert list((await service.parts_of("shop", mrn)).missing_roles) == [PLATFORM, CARRIER]

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Ints, Ragged, Strings, Table, schema_of
+from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from libs.columns.arrays import BoolArray
 from libs.filing_stages import completeness, deadlines
 from libs.filing_stages.direction import exports
@@ -119,7 +119,10 @@ def with_awaited_parts(table: Table, parties: Mapping[int, Sequence[tuple[int, s
     """Return filings with the column of the parties of which they await a required part; `parties` by row, each with its role first."""
     lengths = [len(parties.get(row, ())) for row in range(table.rows)]
     lines = [each for row in range(table.rows) for each in parties.get(row, ())]
-    columns = {"role": Ints.of([role for role, _ in lines]), "party": Strings.of([party for _, party in lines])}
+    columns: dict[str, Column] = {
+        "role": Ints.of([role for role, _ in lines]),
+        "party": Strings.of([party for _, party in lines]),
+    }
     awaited = Table(_AWAITED, len(lines), columns)
     return table.with_columns({"awaited_parts": Ragged.of_lengths(lengths, awaited)})
 

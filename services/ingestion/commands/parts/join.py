@@ -263,7 +263,7 @@ class JoinParts:
         return _Joined(checked, _content(checked.table, 0), results, not_added)
 
     async def _with_missing(self, joined: _Joined, parts: Sequence[LinkedPart], filed: StoredRow) -> _Joined:
-        """Return the same with the roles of which it lacks a part that is required on the day of the version that its filer filed, and the parties in them.
+        """Return the same with the roles of which it lacks a required part, by the law of the day of the filer's version, and the parties in them.
 
         Whoever has a linking key may state anything: only a registered party that this version names files the part that a law requires, or who
         represents it, and only a part that is added counts.

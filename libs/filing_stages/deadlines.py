@@ -28,7 +28,7 @@ def judged(
     """Yield jurisdictions (of destination, for exports of dispatch), a deadline of theirs, the filings that it judges, and those that missed it.
 
     `early` are those before the declaration; `times` of the filings in microseconds since 1970-01-01 UTC, shape (n,). A filing without the
-    time that its deadline depends on is neither in time nor late: nobody knows.
+    time or the place of loading that its deadline depends on is neither in time nor late: nobody knows.
     """
     departure, arrival = (filings.ints(f"transport_{name}_time") for name in ("departure", "arrival"))
     if not (departure.valid.any() or arrival.valid.any()):
@@ -48,6 +48,8 @@ def judged(
                 continue
             if deadline.loading:
                 loading = filings.strings("transport_loading_place")
+                # Which of the deadlines by place applies to a filing without one, nobody knows.
+                open_ &= ~rows | loading.present
                 rows &= np.array([code[:2] in deadline.loading for code in loading.dictionary], np.bool_)[
                     loading.indices
                 ]

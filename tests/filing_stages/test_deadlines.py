@@ -43,7 +43,7 @@ def found(*rows: pb.Consignment, early: bool = False, now: int = NOW) -> list[in
     table = Table.from_messages(rows, ConsignmentColumns, pb.Consignment)
     missed = np.zeros(len(rows), np.bool_)
     for jurisdiction, _, each in late(table, included(), np.full(len(rows), early), np.full(len(rows), now)):
-        assert jurisdiction == "EU"
+        assert jurisdiction in ("EU", "UK", "US")
         assert not (missed & each).any(), "one deadline applies"
         missed |= each
     return np.flatnonzero(missed).tolist()
@@ -62,6 +62,21 @@ def found(*rows: pb.Consignment, early: bool = False, now: int = NOW) -> list[in
         (moving(SEA, -500, 120, "NOOSL"), moving(SEA, -500, 119, "NOOSL"), False),
         (moving(ROAD, -500, 60), moving(ROAD, -500, 59), False),
         (moving(RAIL, -500, 120), moving(RAIL, -500, 119), False),
+        # The United Kingdom, by the guidance of HMRC.
+        (moving(AIR, 0, 200, country="GB"), moving(AIR, -1, 200, country="GB"), False),
+        (moving(AIR, -1, 240, country="GB"), moving(AIR, -2, 239, country="GB"), False),
+        (moving(SEA, -60, 120, "FRCQF", "GB"), moving(SEA, -60, 119, "FRCQF", "GB"), False),
+        (moving(SEA, 1440, 9000, country="GB"), moving(SEA, 1439, 9000, country="GB"), False),
+        (moving(ROAD, -500, 60, country="GB"), moving(ROAD, -500, 59, country="GB"), False),
+        (moving(RAIL, -500, 120, country="GB"), moving(RAIL, -500, 119, country="GB"), False),
+        # The United States, by 19 CFR: the place of loading decides, not the time of the flight.
+        (moving(AIR, 0, country="US"), moving(AIR, -1, country="US"), True),
+        (moving(AIR, -300, 240, country="US"), moving(AIR, -300, 239, country="US"), False),
+        (moving(AIR, -60, 240, "IEDUB", "US"), moving(AIR, -60, 239, "IEDUB", "US"), False),
+        (moving(AIR, 0, 60, "CAYYZ", "US"), moving(AIR, -1, 700, "CAYYZ", "US"), False),
+        (moving(SEA, 1440, 9000, country="PR"), moving(SEA, 1439, 9000, country="PR"), False),
+        (moving(ROAD, -500, 60, "CAYYZ", "US"), moving(ROAD, -500, 59, "CAYYZ", "US"), False),
+        (moving(RAIL, -500, 120, "MXNLD", "US"), moving(RAIL, -500, 119, "MXNLD", "US"), False),
     ],
 )
 def test_a_filing_is_late_beyond_the_deadline_of_its_mode_and_leg(
@@ -83,6 +98,12 @@ def test_a_filing_is_late_beyond_the_deadline_of_its_mode_and_leg(
         (moving(POST, -50, -20), False),
         (moving(AIR, -50, country="NZ"), True),
         (moving(SEA, -50), True),
+        # Without the place of loading, nobody knows which deadline applies.
+        (moving(SEA, -500, 10, loading=""), False),
+        (moving(SEA, -500, 10, loading="", country="GB"), False),
+        (moving(AIR, -500, 10, loading="", country="US"), False),
+        (moving(POST, -50, country="US"), True),
+        (moving(AIR, -50, country="GB"), True),
     ],
 )
 def test_what_no_deadline_concerns_or_states_no_time_is_not_late(row: pb.Consignment, early: bool) -> None:
@@ -99,6 +120,9 @@ def test_what_no_deadline_concerns_or_states_no_time_is_not_late(row: pb.Consign
         (moving(SEA, -60, 10, "GBFXT"), False, date(2024, 6, 3)),
         (moving(ROAD, -60, 10), False, date(2025, 9, 1)),
         (moving(RAIL, -60, 10), False, date(2025, 9, 1)),
+        (moving(ROAD, -60, 10, country="GB"), False, date(2025, 1, 31)),
+        (moving(AIR, -60, country="US"), True, date(2018, 6, 12)),
+        (moving(ROAD, -60, 10, country="US"), False, date(2008, 1, 1)),
     ],
 )
 def test_a_deadline_applies_from_its_day_on(row: pb.Consignment, early: bool, first: date) -> None:

@@ -129,6 +129,8 @@ def test_sales_are_shown_by_order_number_and_those_that_are_missing_are_named(re
     findings.add(reason="SALE_QUANTITY_EXCEEDED", declared="3500 H87", sold="2000 H87")
     findings.add(reason="SALE_VALUE_DIFFERS", declared="499950 EUR", sold="5000 JPY")
     findings.add(reason="SALE_VALUE_NOT_COMPARED")
+    findings.add(reason="SALE_PAYMENT_DIFFERS", declared="501050 EUR", sold="500050 EUR")
+    findings.add(reason="SALE_PAYMENT_NOT_COMPARED")
     findings.add(reason="SALE_EXPIRED", declared="2026-12-01", sold="2026-11-30")
     stored.consignments.add(mrn="26DE07329000002XR7", filing_version=1, sale_version=1, withdrawn=True)
     stored.consignments_count = 1_002
@@ -143,6 +145,8 @@ def test_sales_are_shown_by_order_number_and_those_that_are_missing_are_named(re
         "SALE_SCHEME_NUMBER_DIFFERS  declared nothing, sold IOSS IM2760000014",
         "SALE_QUANTITY_EXCEEDED  declared 3.5 H87, sold 2 H87", "SALE_VALUE_DIFFERS  declared 4,999.50 EUR, sold 5,000 JPY",
         "SALE_VALUE_NOT_COMPARED  the values of both could not be compared",
+        "SALE_PAYMENT_DIFFERS  declared 5,010.50 EUR, sold 5,000.50 EUR",
+        "SALE_PAYMENT_NOT_COMPARED  the payment and the sale could not be compared",
         "SALE_EXPIRED  declared on 2026-12-01, the sale expired after 2026-11-30",
         "consignment 26DE07329000002XR7, version 1, withdrawn or amended, compared",
     ):  # fmt: skip

@@ -49,6 +49,8 @@ def consignment(made: pb.Sale, **changes: object) -> filing.Consignment:
             item.quantity_milli = value * 1_000  # type: ignore[operator]
         elif name == "currency":
             item.price.currency = value  # type: ignore[assignment]
+        elif name == "paid":
+            message.payment.amount.minor, message.payment.amount.currency = value, "EUR"  # type: ignore[assignment]
         elif name == "number":
             del message.fiscal_references[:]
             if value:

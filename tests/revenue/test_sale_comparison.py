@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.columns import Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.consignment.v1.consignment_pb2 import Consignment, Money
 from services.revenue.sales.comparison import (
     Amounts,
     Trade,
@@ -93,6 +96,110 @@ def test_a_price_that_is_not_declared_is_in_no_other_currency() -> None:
     assert reasons(trade(5_000), trade(1_000, quantity=500), unpriced.amounts) == ["SALE_VALUE_NOT_COMPARED"]
 
 
+EUR_50 = (5_000, "EUR")
+
+
+@pytest.mark.parametrize(
+    ("total", "paid", "quantity", "earlier", "found"),
+    [
+        (EUR_50, None, 2_000, None, []),
+        (None, None, 2_000, None, []),
+        (EUR_50, (5_000, "EUR"), 2_000, None, []),
+        (EUR_50, (4_999, "EUR"), 2_000, None, ["SALE_PAYMENT_DIFFERS"]),
+        (EUR_50, (5_001, "EUR"), 2_000, None, ["SALE_PAYMENT_DIFFERS"]),
+        (EUR_50, (0, "EUR"), 2_000, None, ["SALE_PAYMENT_DIFFERS"]),
+        # A payment with a part of the order is that of the part, or of the whole order.
+        (EUR_50, (4_999, "EUR"), 1_999, None, []),
+        (EUR_50, (5_000, "EUR"), 1_999, None, []),
+        (EUR_50, (5_001, "EUR"), 1_999, None, ["SALE_PAYMENT_DIFFERS"]),
+        (EUR_50, (4_999, "EUR"), 1_000, 1_000, []),
+        (EUR_50, (5_001, "EUR"), 1_000, 1_000, ["SALE_PAYMENT_DIFFERS"]),
+        (EUR_50, (5_000, "USD"), 2_000, None, ["SALE_PAYMENT_NOT_COMPARED"]),
+        (None, (5_000, "EUR"), 2_000, None, ["SALE_PAYMENT_NOT_COMPARED"]),
+    ],
+)
+def test_a_payment_is_compared_to_the_unit_with_what_was_to_be_paid(
+    total: tuple[int, str] | None,
+    paid: tuple[int, str] | None,
+    quantity: int,
+    earlier: int | None,
+    found: list[str],
+) -> None:
+    price = 5_000 * quantity // 2_000
+    before = None if earlier is None else trade(5_000 * earlier // 2_000, quantity=earlier).amounts
+    declared = replace(trade(price, quantity=quantity), paid=paid)
+    assert reasons(replace(trade(5_000), total=total), declared, before) == found
+
+
+def test_a_payment_is_compared_also_where_the_values_are_not_and_both_values_are_shown() -> None:
+    sold = replace(trade(5_000), total=EUR_50)
+    dollars = replace(trade(5_500, currency="USD"), paid=(5_500, "EUR"))
+    assert [(each.reason, each.declared, each.sold) for each in findings_of(sold, dollars, None)] == [
+        ("SALE_CURRENCY_DIFFERS", "USD", "EUR"),
+        ("SALE_PAYMENT_DIFFERS", "5500 EUR", "5000 EUR"),
+    ]
+    unpriced = replace(trade(None, currency="", quantity=None), paid=(4_000, "EUR"))
+    assert reasons(sold, unpriced) == ["SALE_VALUE_NOT_COMPARED", "SALE_PAYMENT_DIFFERS"]
+    assert reasons(sold, replace(unpriced, is_whole=False)) == ["SALE_VALUE_NOT_COMPARED"]
+
+
+def money(minor: int, currency: str = "EUR") -> Money:
+    return Money(minor=minor, currency=currency)
+
+
+@pytest.mark.parametrize(
+    ("taxes", "scheme", "includes", "costs", "total"),
+    [
+        # Prices are 50.00 and 30.00; without a scheme and without tax, none was charged.
+        ((None, None), False, None, (), 8_000),
+        ((None, None), False, False, (), 8_000),
+        ((None, None), True, None, (), None),
+        ((950, None), True, None, (), None),
+        ((None, 570), False, None, (), None),
+        ((950, 570), True, None, (), 9_520),
+        ((950, 570), False, False, (), 9_520),
+        ((950, 0), True, None, (), 8_950),
+        ((None, None), True, True, (), 8_000),
+        ((950, 570), True, True, (), 8_000),
+        ((None, None), False, None, (("freight", money(400)),), 8_400),
+        ((None, None), False, None, (("freight", money(400)), ("insurance", money(30))), 8_430),
+        ((None, None), False, None, (("insurance", money(0)),), 8_000),
+        ((None, None), False, None, (("freight", money(400, "USD")),), None),
+        ((None, None), False, None, (("insurance", money(400, "USD")),), None),
+    ],
+)
+def test_what_was_to_be_paid_is_the_price_with_freight_insurance_and_tax_where_all_of_it_is_stated(
+    taxes: tuple[int | None, ...],
+    scheme: bool,
+    includes: bool | None,
+    costs: tuple[tuple[str, Money], ...],
+    total: int | None,
+) -> None:
+    made = sale("1")
+    made.items.append(made.items[0])
+    made.items[1].price.minor = 3_000
+    if not scheme:
+        del made.fiscal_references[:]
+    for item, tax in zip(made.items, taxes, strict=True):
+        if tax is not None:
+            item.tax_charged.CopyFrom(money(tax))
+    if includes is not None:
+        made.prices_include_tax = includes
+    for name, cost in costs:
+        getattr(made, name).CopyFrom(cost)
+    (stated,) = trades_of(sale_table([made], "shop"))
+    assert (stated.total, stated.paid) == (None if total is None else (total, "EUR"), None)
+    made.items[1].price.currency = "USD"
+    (mixed,) = trades_of(sale_table([made], "shop"))
+    assert mixed.total is None
+
+
+def test_what_the_release_before_stored_of_a_sale_has_no_total() -> None:
+    stored = json.loads(packed_trade(replace(trade(5_000), total=EUR_50, paid=EUR_50)))
+    del stored["total"], stored["paid"]
+    assert unpacked_trade(json.dumps(stored)) == trade(5_000)
+
+
 def test_several_currencies_are_all_named() -> None:
     mixed = sale("1")
     mixed.items.append(mixed.items[0])
@@ -116,5 +223,6 @@ def test_tax_in_another_currency_than_its_price_makes_no_sum_with_it(currency: s
 
 def test_what_is_stored_of_a_sale_is_read_as_it_was() -> None:
     made = sale("1")
-    for (stated,) in (trades_of(sale_table([made], "shop")), [trade(None, currency="", quantity=None)]):
+    paid = replace(trade(5_000), total=EUR_50, paid=(4_999, "USD"))
+    for (stated,) in (trades_of(sale_table([made], "shop")), [trade(None, currency="", quantity=None)], [paid]):
         assert unpacked_trade(packed_trade(stated)) == stated

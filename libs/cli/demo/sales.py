@@ -115,4 +115,4 @@ async def look(officer: Client, platforms: Sequence[str], outcome: Sales) -> Non
                     )
             outcome.declared += bool(newest)
             reasons = {finding["reason"] for each in newest.values() for finding in each.get("findings", ())}
-            outcome.contradicted.update(reasons - {NOT_COMPARED})
+            outcome.contradicted.update(reasons.difference(NOT_COMPARED))

@@ -17,8 +17,8 @@ BATCH: Final = 500
 ITEMS_MAX: Final = 10_000
 """Items of one request."""
 PAGE: Final = 1_000
-NOT_COMPARED: Final = "SALE_VALUE_NOT_COMPARED"
-"""The finding that values could not be compared, which contradicts nothing."""
+NOT_COMPARED: Final = ("SALE_VALUE_NOT_COMPARED", "SALE_PAYMENT_NOT_COMPARED")
+"""The findings that values, or a payment, could not be compared, which contradict nothing."""
 
 EXPIRED: Final = "SALE_EXPIRED"
 """The finding that goods were declared when their sale had expired, with the two days."""

@@ -15,8 +15,8 @@ from luxor.consignment.v1.consignment_pb2 import Scheme
 from services.revenue.law.batch.filings import first_present
 from services.revenue.law.program.scheme_numbers import registered_number
 
-NOT_COMPARED: Final = "SALE_VALUE_NOT_COMPARED"
-"""The finding that values could not be compared, which contradicts nothing."""
+NOT_COMPARED: Final = ("SALE_VALUE_NOT_COMPARED", "SALE_PAYMENT_NOT_COMPARED")
+"""The findings that values, or a payment, could not be compared, which contradict nothing."""
 EXPIRED: Final = "SALE_EXPIRED"
 """The finding that goods were declared when their sale had expired."""
 _SCHEMES: Final = {number: name.removeprefix("SCHEME_") for name, number in Scheme.items()}
@@ -50,6 +50,10 @@ class Trade:
     amounts: Amounts
     is_whole: bool
     """Whether it states to be the whole order."""
+    total: tuple[int, str] | None = None
+    """What is to be paid: prices, freight, insurance and tax charged at sale, minor units with their currency; None is unknown."""
+    paid: tuple[int, str] | None = None
+    """What a payment states to have been paid; None where it states nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ def trades_of(table: Table) -> list[Trade]:
     destinations = first_present(table.strings("destination_country"), table.strings("consignee_address_country"))
     includes_tax, parts = table.bools("prices_include_tax"), table.ints("order_parts")
     is_share = split_shares(table)
+    freight, insurance, paid = (_money(table, name) for name in ("freight", "insurance", "payment_amount"))
     items, references = table.ragged("items"), table.ragged("fiscal_references")
     goods, numbers = table.child("items"), table.child("fiscal_references")
     prices, taxes, quantities = goods.ints("price_minor"), goods.ints("tax_charged_minor"), goods.ints("quantity_milli")
@@ -87,6 +92,9 @@ def trades_of(table: Table) -> list[Trade]:
         net, gross = (other, price) if includes_tax[row] else (price, other)
         quantity, unit, currency = _total(quantities, own), _single(units[own]), _single(currencies[own])
         own_schemes = slice(int(references.offsets[row]), int(references.offsets[row + 1]))
+        # Without a tax scheme no tax was charged; under one, tax that is not stated is unknown.
+        is_untaxed = not schemes[own_schemes] and not goods.ints("tax_charged_minor").valid[own].any()
+        goods_total = price if is_untaxed else gross
         trades.append(
             Trade(
                 destinations[row],
@@ -94,6 +102,8 @@ def trades_of(table: Table) -> list[Trade]:
                 tuple(sorted(set(currencies[own]) - {""})),
                 Amounts(currency, net, gross, unit, quantity if unit else None),
                 not is_share[row] and (not parts.valid[row] or int(parts.values[row]) == 1),
+                _to_pay(goods_total, currency, freight[row], insurance[row]),
+                paid[row],
             )
         )
     return trades
@@ -129,27 +139,43 @@ def findings_of(sold: Trade, declared: Trade, earlier: Amounts | None) -> list[F
                 f"{sold.amounts.quantity} {sold.amounts.unit}",
             )
         )
-    currency = sold.amounts.currency
-    if currency and set(declared.currencies) - {currency}:
-        findings.append(Finding("SALE_CURRENCY_DIFFERS", ", ".join(declared.currencies), currency))
-        return findings
     if quantity is not None and sold.amounts.quantity is not None:
         is_complete = quantity == sold.amounts.quantity
     else:
         is_complete = declared.is_whole and earlier is None
+    found = (
+        _value_finding(sold, declared, amounts, is_complete),
+        _payment_finding(sold, declared, is_complete and earlier is None),
+    )
+    return [*findings, *(each for each in found if each is not None)]
+
+
+def _value_finding(sold: Trade, declared: Trade, amounts: Amounts, is_complete: bool) -> Finding | None:
+    currency = sold.amounts.currency
+    if currency and set(declared.currencies) - {currency}:
+        return Finding("SALE_CURRENCY_DIFFERS", ", ".join(declared.currencies), currency)
     if currency and amounts.currency == currency:
         for total, price in ((amounts.net, sold.amounts.net), (amounts.gross, sold.amounts.gross)):
             if total is not None and price is not None:
-                if total > price or (is_complete and total != price):
-                    findings.append(Finding("SALE_VALUE_DIFFERS", f"{total} {currency}", f"{price} {currency}"))
-                return findings
-    findings.append(Finding(NOT_COMPARED, "", ""))
-    return findings
+                differs = total > price or (is_complete and total != price)
+                return Finding("SALE_VALUE_DIFFERS", f"{total} {currency}", f"{price} {currency}") if differs else None
+    return Finding("SALE_VALUE_NOT_COMPARED", "", "")
+
+
+def _payment_finding(sold: Trade, declared: Trade, is_all: bool) -> Finding | None:
+    """Return what a payment contradicts; only where the declaration `is_all` of the order has all of it to be paid with it."""
+    if declared.paid is None:
+        return None
+    if sold.total is None or sold.total[1] != declared.paid[1]:
+        return Finding("SALE_PAYMENT_NOT_COMPARED", "", "")
+    (paid, currency), (total, _) = declared.paid, sold.total
+    differs = paid > total or (is_all and paid != total)
+    return Finding("SALE_PAYMENT_DIFFERS", f"{paid} {currency}", f"{total} {currency}") if differs else None
 
 
 def contradicts(findings: Sequence[Finding]) -> bool:
     """Return whether any finding is a contradiction."""
-    return any(each.reason != NOT_COMPARED for each in findings)
+    return any(each.reason not in NOT_COMPARED for each in findings)
 
 
 def packed_trade(trade: Trade) -> str:
@@ -164,6 +190,21 @@ def unpacked_trade(text: str) -> Trade:
 
 def _total(column: Ints, own: slice) -> int | None:
     return int(column.values[own].sum()) if np.all(column.valid[own]) else None
+
+
+def _money(table: Table, name: str) -> list[tuple[int, str] | None]:
+    """Return an amount of each row with its currency; None where it is not stated."""
+    amounts, currencies = table.ints(f"{name}_minor"), table.strings(f"{name}_currency").tolist()
+    pairs = zip(amounts.values.tolist(), currencies, amounts.valid.tolist(), strict=True)
+    return [(amount, currency) if is_stated else None for amount, currency, is_stated in pairs]
+
+
+def _to_pay(goods: int | None, currency: str, *costs: tuple[int, str] | None) -> tuple[int, str] | None:
+    """Return the price of goods with further costs; None where the price is unknown or the currencies are several."""
+    stated = [each for each in costs if each is not None]
+    if goods is None or not currency or any(each[1] != currency for each in stated):
+        return None
+    return goods + sum(each[0] for each in stated), currency
 
 
 def _single(values: Sequence[str]) -> str:

@@ -101,7 +101,7 @@ where b.mrn = any(array[given.mrn]) and b.withdrawn <> (b.filing_version <> give
 _CONTRADICTED: Final = f"""
 select distinct order_number from (
     select order_number from sale_binding where platform = $1 and findings <> '{{}}' and not withdrawn
-        and exists (select from unnest(findings) finding where finding !~ '^{NOT_COMPARED}')
+        and exists (select from unnest(findings) finding where finding !~ '^({"|".join(NOT_COMPARED)})')
     order by bound_at desc limit {CONTRADICTED_MAX}
 ) newest
 """  # noqa: S608  # a number of our own

@@ -66,6 +66,9 @@ async def test_consignments_are_bound_to_the_sale_of_their_order_once(house: Run
         ({"number": "IM4420000019"}, ["SALE_SCHEME_NUMBER_DIFFERS IOSS IM4420000019 / IOSS IM2760000014"]),
         ({"number": ""}, ["SALE_SCHEME_NUMBER_DIFFERS  / IOSS IM2760000014"]),
         ({"prices_include_tax": True}, ["SALE_VALUE_NOT_COMPARED  / "]),
+        # The scheme collected a tax that the sale does not state.
+        ({"paid": 5_950}, ["SALE_PAYMENT_NOT_COMPARED  / "]),
+        ({"prices_include_tax": True, "paid": 1}, ["SALE_VALUE_NOT_COMPARED  / ", "SALE_PAYMENT_NOT_COMPARED  / "]),
     ],
 )
 async def test_each_contradiction_is_a_finding_with_both_values(
@@ -74,8 +77,37 @@ async def test_each_contradiction_is_a_finding_with_both_values(
     await file(await sales_stub(house), [pieces("1"), pieces("2")], "r1")
     await assess(house, [consignment(pieces("1"), **changes)])
     assert await bound(house, order_numbers=["1"]) == {"1": [(mrn(0), findings, False)]}
-    contradicted = findings and findings != ["SALE_VALUE_NOT_COMPARED  / "]
+    contradicted = any("NOT_COMPARED" not in each for each in findings)
     assert list(await bound(house, contradicted=True)) == (["1"] if contradicted else [])
+
+
+async def test_the_payment_that_a_part_adds_is_compared_with_what_was_to_be_paid_for_the_sale(
+    house: Running, database_url: str
+) -> None:
+    made = [pieces(number) for number in ("1", "2", "3")]
+    for each in made:
+        each.prices_include_tax = True
+        each.freight.minor, each.freight.currency = 400, "EUR"
+    await file(await sales_stub(house), made[:2], "r1")
+    # The payment provider's part makes the second version. Goods that were assessed before their sale are compared as well.
+    rows = [consignment(each, prices_include_tax=True) for each in made]
+    await assess(house, rows)
+    for row, paid in zip(rows, (5_400, 5_399, 5_401), strict=True):
+        row.payment.amount.minor, row.payment.amount.currency = paid, "EUR"
+    await assess(house, rows, version=2)
+    await announce(database_url, *((place, 2, clearance.STATE_AWAITING_ARRIVAL, False) for place in range(3)))
+    await file(await sales_stub(house), made[2:], "r2")
+    officer = await sales_stub(house, "officer", "ann")
+    answer = await officer.ListSales(pb.ListSalesRequest(platform=SHOP), timeout=SECONDS)
+    found = {
+        each.sale.order_number: [f"{it.reason} {it.declared} / {it.sold}" for it in each.consignments[0].findings]
+        for each in answer.sales
+    }
+    assert found == {
+        "1": [],
+        "2": ["SALE_PAYMENT_DIFFERS 5399 EUR / 5400 EUR"],
+        "3": ["SALE_PAYMENT_DIFFERS 5401 EUR / 5400 EUR"],
+    }
 
 
 async def test_prices_with_and_without_tax_are_compared_where_the_tax_is_stated(house: Running) -> None:

@@ -152,8 +152,9 @@ def _show_consignment(terminal: "Console", consignment: dict[str, Any]) -> None:
     head = f"  consignment {safe(consignment['mrn'])}, version {consignment['filing_version']}{ended}"
     terminal.print(f"{head}, compared with version {consignment['sale_version']} of the sale", soft_wrap=True)
     for each in consignment.get("findings", ()):
-        if each["reason"] == NOT_COMPARED:
-            terminal.print(f"    {NOT_COMPARED}  the values of both could not be compared")
+        if each["reason"] in NOT_COMPARED:
+            subject = "the values of both" if each["reason"] == NOT_COMPARED[0] else "the payment and the sale"
+            terminal.print(f"    {each['reason']}  {subject} could not be compared")
             continue
         values = f"declared {_value(each, 'declared')}, sold {_value(each, 'sold')}"
         if each["reason"] == EXPIRED:
@@ -167,7 +168,7 @@ def _value(finding: dict[str, Any], name: str) -> str:
 
     text: str = finding.get(name, "")
     number, _, unit = text.partition(" ")
-    if finding["reason"] == "SALE_VALUE_DIFFERS":
+    if finding["reason"] in ("SALE_VALUE_DIFFERS", "SALE_PAYMENT_DIFFERS"):
         return money(int(number), unit)
     if finding["reason"] == "SALE_QUANTITY_EXCEEDED":
         return f"{(Decimal(number) / 1000).normalize():f} {unit}"

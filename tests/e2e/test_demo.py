@@ -101,6 +101,10 @@ def test_the_demo_ends_well_twice_in_a_row_prints_tables_for_people_and_leaves_n
         sales = each["sales"]
         assert sales["refused"] == {}
         assert sales["filed"] == sales["declared"] > 5
+        payments = each["payments"]
+        assert payments["refused"] == {}
+        assert payments["joined"] >= payments["filed"] > 1
+        assert sales["contradicted"]["SALE_PAYMENT_DIFFERS"] == 1
         assert sum(row["consignments"] for row in each["lanes"]) == 300
         assert {row["state"] for row in each["lanes"]} <= {"RELEASED", "HELD"}
         assert each["revenue"]
@@ -113,10 +117,11 @@ def test_the_demo_ends_well_twice_in_a_row_prints_tables_for_people_and_leaves_n
         assert set(each["decision_milliseconds"]) == {"p50", "p95", "p99", "p100"}
         assert each["samples"]["vendor"]["debt"]["vendor_collected_minor"] > 0
     # The same seed gives the same traffic, and the same traffic the same decisions and the same revenue.
-    assert told[0]["sales"] == told[1]["sales"]
+    assert (told[0]["sales"], told[0]["payments"]) == (told[1]["sales"], told[1]["payments"])
     for name in ("lanes", "reasons", "revenue", "truth"):
         assert sorted(told[0][name], key=str) == sorted(told[1][name], key=str)
     for title in (
+        "A payment provider filed",
         "Lanes and states",
         "Revenue",
         "Assessments, ledger and statistics agree on 300",

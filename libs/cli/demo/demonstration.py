@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from libs.cli.demo import ledger as demo_ledger
+from libs.cli.demo import payments as demo_payments
 from libs.cli.demo import sales as demo_sales
 from libs.cli.local.supervisor import LocalSystem
 from libs.cli.views.text import percentile, short
@@ -46,6 +47,7 @@ class Outcome:
     amended: int = 0
     """Consignments of which the second version was decided."""
     sales: demo_sales.Sales = field(default_factory=demo_sales.Sales)
+    payments: demo_payments.Payments = field(default_factory=demo_payments.Payments)
     filing_seconds: float = 0.0
     total_seconds: float = 0.0
     """From the first filing until the last one was released or held, and counted."""
@@ -91,16 +93,24 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
     labels: dict[str, tuple[str, ...]] = {}
     flights: dict[str, tuple[str, str]] = {}
     corrections: list[SimulatedConsignment] = []
+    paid: list[SimulatedConsignment] = []
+    """Consignments of orders whose payment is filed: they are filed last, so that it is counted how many of them are accepted."""
 
     def noted() -> "Iterator[SimulatedConsignment]":
         for number, each in enumerate(simulator.manifest(count), 1):
-            if number % AMENDED_EVERY == 0:
+            is_paid = demo_payments.order_of(each) in payments
+            if is_paid:
+                each.message.payment.provider = demo_payments.PROVIDER
+            elif number % AMENDED_EVERY == 0:
                 corrections.append(each._replace(message=_corrected(each.message)))
             if each.truth is not None:
                 labels[each.message.local_reference] = each.truth.labels
             transport = each.message.transport
             flights[each.message.master_document.number] = (transport.conveyance_reference, transport.unloading_place)
-            yield each
+            if is_paid:
+                paid.append(each)
+            else:
+                yield each
 
     async with AsyncExitStack() as stack:
         clients = {each: await stack.enter_async_context(system.client("filer", each)) for each in simulator.filers()}
@@ -110,20 +120,31 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
         named = [("identifier", each) for each in simulator.carrier_identifiers()]
         await carriers.bind(officer, carriers.bindings_of("carrier-1", named))
         await ledger.open_deferred(officer, simulator.declarants(), simulator.filers())
+        provider = await stack.enter_async_context(system.client("filer", demo_payments.PROVIDER))
+        await demo_payments.register(officer)
         first_day = time.time_ns() // 1000 // MICROS_PER_DAY
         sold = await demo_sales.sold(simulator.manifest(count))
         progress.stage("Sales", sum(map(len, sold.values())))
         outcome.sales = await demo_sales.file(system, sold)
         progress.step(outcome.sales.filed)
+        payments = demo_payments.payments_of(sold)
         progress.stage("Filing", count)
         began = time.monotonic()
         outcome.accepted, outcome.refused = await watching.file_for_many(
             clients, noted(), progress=lambda good, bad: progress.step(good + bad)
         )
+        accepted, refused = await watching.file_for_many(clients, paid)
+        outcome.accepted += accepted
+        _count(outcome, refused)
         outcome.filing_seconds = time.monotonic() - began
         outcome.flights = len(flights)
+        outcome.payments = await demo_payments.file(provider, payments, paid)
         progress.stage("Amendments", len(corrections))
-        await _amend(clients, corrections, outcome, progress)
+        _, refused = await watching.file_for_many(clients, corrections)
+        _count(outcome, refused)
+        outcome.amended = await _await_amended(clients, corrections, len(corrections) - sum(refused.values()), progress)
+        progress.stage("Payments", len(paid))
+        outcome.payments.joined = await _await_amended(clients, paid, accepted, progress)
         progress.stage("Arrivals", len(flights))
         told = 0
         for batch in arrivals.in_calls(_arrivals(flights), 100):
@@ -153,19 +174,21 @@ def _corrected(filed: Consignment) -> Consignment:
     return amendment
 
 
-async def _amend(
-    clients: Mapping[str, Client], corrections: Sequence["SimulatedConsignment"], outcome: Outcome, progress: Progress
-) -> None:
-    """File amendments, and wait until each is decided: once their goods have arrived they would come too late."""
-    _, refused = await watching.file_for_many(clients, corrections)
+def _count(outcome: Outcome, refused: Mapping[str, int]) -> None:
     for reason, number in refused.items():
         outcome.refused[reason] = outcome.refused.get(reason, 0) + number
+
+
+async def _await_amended(
+    clients: Mapping[str, Client], filed: Sequence["SimulatedConsignment"], expected: int, progress: Progress
+) -> int:
+    """Wait until so many of some consignments are decided by their second version: once their goods have arrived it would come too late."""
     waiting: dict[str, list[str]] = {}
-    for each in corrections:
+    for each in filed:
         waiting.setdefault(each.filer, []).append(each.message.local_reference)
-    expected, moved = len(corrections) - sum(refused.values()), time.monotonic()
-    while outcome.amended < expected:
-        before = outcome.amended
+    done, moved = 0, time.monotonic()
+    while done < expected:
+        before = done
         for filer, references in waiting.items():
             queries = [StatusQuery(local_reference=each) for each in references[:_QUERIES_MAX]]
             results = (await clients[filer].status(queries)).results if queries else ()
@@ -175,17 +198,18 @@ async def _amend(
                 for each in result.consignments
                 if each.filing.version > 1
             }
-            outcome.amended += len(found)
+            done += len(found)
             # Those that wait go behind the others, since one that was refused is never decided.
             rest, asked = references[_QUERIES_MAX:], references[:_QUERIES_MAX]
             waiting[filer] = [*rest, *(each for each in asked if each not in found)]
-        progress.step(outcome.amended)
-        if outcome.amended > before:
+        progress.step(done)
+        if done > before:
             moved = time.monotonic()
         elif time.monotonic() - moved > STUCK_SECONDS:
-            counts = f"{outcome.amended:,} amendments decided"
+            counts = f"{done:,} second versions decided"
             raise LuxorError.from_reason("DEMO_STUCK", seconds=int(STUCK_SECONDS), expected=expected, counts=counts)
         await asyncio.sleep(LOOK_SECONDS)
+    return done
 
 
 def _arrivals(flights: dict[str, tuple[str, str]]) -> Iterator[Any]:
@@ -292,6 +316,11 @@ def as_plain(outcome: Outcome, *, count: int, seed: int, scenario: str) -> dict[
             "refused": outcome.sales.refused,
             "declared": outcome.sales.declared,
             "contradicted": outcome.sales.contradicted,
+        },
+        "payments": {
+            "filed": outcome.payments.filed,
+            "refused": outcome.payments.refused,
+            "joined": outcome.payments.joined,
         },
         "filers": outcome.filers,
         "flights": outcome.flights,

@@ -60,6 +60,8 @@ def _headline(outcome: Outcome) -> Iterator[str]:
             f"Platforms had filed {outcome.sales.filed:,} sales before; {outcome.sales.declared:,} of them were declared, "
             f"and these differ from their declarations: {contradicted or 'none'}."
         )
+    if outcome.payments.joined:
+        yield f"A payment provider filed {outcome.payments.filed:,} payments as parts, which were added to {outcome.payments.joined:,} consignments."
     if outcome.refused:
         reasons = ", ".join(f"{name} {number:,}" for name, number in outcome.refused.items())
         yield f"[red]{sum(outcome.refused.values()):,} were refused: {reasons}.[/]"

@@ -316,6 +316,10 @@ def _under(each: dict[str, Any]) -> str:
     flight = movement.get("conveyance_reference", "")
     place = movement.get("place", "")
     text = f"in {safe(master)}" if master else ""
+    receptacles = filing.get("receptacles", [])
+    if receptacles:
+        others = f" and {len(receptacles) - 1} other{'s' if len(receptacles) > 2 else ''}"
+        text += f"{', ' if text else 'in '}receptacle {safe(receptacles[0])}{others if len(receptacles) > 1 else ''}"
     return " ".join(filter(None, [text, f"on {safe(flight)}" if flight else "", f"at {safe(place)}" if place else ""]))
 
 

@@ -146,7 +146,7 @@ _CARRIED: Final = (
     "transport_service", "gross_mass_mg", "arrived_at", "released_at", "changed_at", "arrival_conveyance_reference", "arrival_place", "state",
     "lane", "change", "returned_at", "return_reason", "return_document_number", "storage_reminded_at",
     "storage_ended_at", "transit_destination_office", "transit_started_at", "transit_due_at", "transit_overdue_at", "transit_ended_at",
-    "transit_outcome", "transit_difference", "transit_seal", "transit_document_number", "direction", "exited_at", *PRESENTATION,
+    "transit_outcome", "transit_difference", "transit_seal", "transit_document_number", "direction", "exited_at", "receptacles", *PRESENTATION,
 )  # fmt: skip
 """Columns of the state for carriers."""
 _CONTROLLED: Final = (

@@ -2,6 +2,9 @@
 
 Three sources bind a document, and the first that has an entry decides: the operator's list for this document, the carrier that the filing names, the
 longest registered prefix of the document. A filing binds only its own consignment. Without a binding, no arrival takes effect.
+
+A receptacle is bound as a master document is. If the list has the master document of the goods and not the receptacle, only carriers of that entry
+report the receptacle.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Ints, Strings
+from libs.columns import Bools, Ints, Strings
 from libs.customs.time import MICROS_PER_DAY
 from services.clearance.consignment.state.arrivals import Arrivals
 
@@ -43,7 +46,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What a carrier reported of one master document; instants are microseconds since 1970-01-01 UTC."""
+    """What a carrier reported of one master document or receptacle; instants are microseconds since 1970-01-01 UTC."""
 
     document_number: str
     carrier: str
@@ -107,6 +110,12 @@ class Register:
             return self._active(BindingKind.IDENTIFIER, named.upper(), day) or frozenset({named})
         return self.prefixed(document, day)
 
+    def receptacle_carriers(self, receptacle: str, document: str, named: str, day: int) -> frozenset[str]:
+        """Return the carriers to which the receptacle of a filing is bound on a day; `document` is the filing's master document."""
+        carriers = self.carriers(receptacle, named, day)
+        listed = NOBODY if self.document_carriers(receptacle, day) else self.document_carriers(document, day)
+        return carriers & listed if listed else carriers
+
     def document_carriers(self, document: str, day: int) -> frozenset[str]:
         """Return the carriers that the operator's list has for a document on a day."""
         return self._active(BindingKind.DOCUMENT, document, day)
@@ -142,7 +151,9 @@ class Effective:
     places: npt.NDArray[np.int64]
     """Per consignment the place in `arrivals`, -1 where none takes effect; shape (n,)."""
     unbound: frozenset[str]
-    """Documents that have arrived by carriers to which some of these consignments are not bound."""
+    """Documents and receptacles that have arrived by carriers to which some of these consignments are not bound."""
+    receptacles_from: int = FOREVER
+    """The place in `arrivals` from which on they are arrivals of receptacles."""
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
@@ -157,18 +168,24 @@ class Effective:
             return Strings.of([*map(value, self.arrivals), ""]).take(rows)
 
         moments = np.array([*(each.arrived_at for each in self.arrivals), 0], np.int64)
+        of_receptacle = self.places >= self.receptacles_from
         return Arrivals(
             Ints.of(moments[rows], self.present),
             texts(lambda each: each.conveyance_reference),
             texts(lambda each: each.place),
             texts(lambda each: each.carrier),
+            Bools.of(of_receptacle, of_receptacle) if of_receptacle.any() else None,
         )
 
 
 def effective(
-    masters: Strings, named: Strings, arrivals: Mapping[str, Sequence[Arrival]], register: Register
+    masters: Strings,
+    named: Strings,
+    receptacles: Strings,
+    arrivals: Mapping[str, Sequence[Arrival]],
+    register: Register,
 ) -> Effective:
-    """Choose for each consignment the first arrival of its master document by a carrier that it is bound to."""
+    """Choose for each consignment the first arrival of its master document, else of its receptacle, by a carrier that it is bound to."""
     chosen: list[Arrival] = []
     unbound: set[str] = set()
 
@@ -182,13 +199,35 @@ def effective(
             unbound.add(document)
         return -1
 
+    def place_of_receptacle(receptacle: str, document: str, name: str) -> int:
+        candidates = arrivals.get(receptacle, ())
+        for each in candidates:
+            if each.carrier in register.receptacle_carriers(receptacle, document, name, each.day):
+                chosen.append(each)
+                return len(chosen) - 1
+        if candidates:
+            unbound.add(receptacle)
+        return -1
+
     places = _each_pair(masters, named, place, np.int64)
-    return Effective(chosen, places, frozenset(unbound))
+    receptacles_from = len(chosen)
+    rest = np.flatnonzero((places < 0) & receptacles.present)
+    if len(rest):
+        places[rest] = _each_receptacle(rest, masters, named, receptacles, place_of_receptacle)
+    return Effective(chosen, places, frozenset(unbound), receptacles_from)
 
 
-def bound(masters: Strings, named: Strings, register: Register, carrier: str, day: int) -> npt.NDArray[np.bool_]:
-    """Return which consignments are bound to a carrier on a day, shape (n,)."""
-    return _each_pair(masters, named, lambda document, name: register.binds(carrier, document, name, day), np.bool_)
+def bound(
+    masters: Strings, named: Strings, receptacles: Strings, register: Register, carrier: str, day: int
+) -> npt.NDArray[np.bool_]:
+    """Return which consignments are bound to a carrier on a day by their master document or receptacle, shape (n,)."""
+    found = _each_pair(masters, named, lambda document, name: register.binds(carrier, document, name, day), np.bool_)
+    rest = np.flatnonzero(~found & receptacles.present)
+    if len(rest):
+        found[rest] = _each_receptacle(
+            rest, masters, named, receptacles, lambda *numbers: carrier in register.receptacle_carriers(*numbers, day)
+        )
+    return found
 
 
 def _each_pair(
@@ -199,3 +238,16 @@ def _each_pair(
     pairs, rows = np.unique(masters.indices.astype(np.int64) * width + named.indices, return_inverse=True)
     results = [function(masters.dictionary[pair // width], named.dictionary[pair % width]) for pair in pairs.tolist()]
     return np.array(results, dtype)[rows] if len(rows) else np.empty(0, dtype)
+
+
+def _each_receptacle(
+    rows: npt.NDArray[np.int64],
+    masters: Strings,
+    named: Strings,
+    receptacles: Strings,
+    function: Callable[[str, str, str], Any],
+) -> list[Any]:
+    """Apply a function once to each distinct receptacle, document and carrier named of some rows; one result for each of them."""
+    numbers = zip(*(column.take(rows).tolist() for column in (receptacles, masters, named)), strict=True)
+    found: dict[tuple[str, str, str], Any] = {}
+    return [found[each] if each in found else found.setdefault(each, function(*each)) for each in numbers]

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from luxor.clearance.v1 import cases_pb2 as pb
+from services.clearance.consignment.state.transport_numbers import travels_under
 
 COMPARED = frozenset({pb.CASE_RELATION_TRANSPORT, pb.CASE_RELATION_SCREENING_MATCH})
 """Relations whose key is in the states. Clearance stores no consignors and consignees, so the party of a case is what the officer states."""
@@ -13,7 +14,7 @@ COMPARED = frozenset({pb.CASE_RELATION_TRANSPORT, pb.CASE_RELATION_SCREENING_MAT
 def related(states: Table, relation: int, key: str) -> NDArray[np.bool_]:
     """Return which states belong to a relation with a key, shape (n,)."""
     if relation == pb.CASE_RELATION_TRANSPORT:
-        documents = states.strings("master_document_number").isin({key})
+        documents = travels_under(states, {key})
         return documents | (
             states.strings("arrival_conveyance_reference").isin({key}) & states.ints("arrived_at").valid
         )

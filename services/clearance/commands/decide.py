@@ -10,6 +10,7 @@ from libs.columns import Bools, Ints, Table
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from services.clearance.carriage.binding import Arrival, Effective, effective
+from services.clearance.commands.arrivals.amended_numbers import differs, store_numbers
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
 from services.clearance.commands.goods.order_controls import order_controls
 from services.clearance.commands.goods.referrals import store_referrals
@@ -23,6 +24,7 @@ from services.clearance.consignment.screening import ALARM, alarmed, only_alarms
 from services.clearance.consignment.state.amendment import amended_states
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.consignment.state.transport_numbers import numbers_of, only_receptacle
 from services.clearance.consignment.state.withdrawal import refused_states
 from services.clearance.consignment.transitions import FINAL, Event
 from services.clearance.goods_controls import law as goods_law
@@ -96,12 +98,10 @@ class Decide:
         """Store decisions in the caller's transaction, and return the results; of several versions of a filing the newest counts."""
         tally = Tally(at=await self.store.now(tx))
         parts = _newest(parts)
-        masters = {
-            number for part in parts for number in part.table.strings("master_document_number").dictionary if number
-        }
-        await self.store.arrivals.block_recording(tx, masters)
+        numbers = {number for part in parts for number in numbers_of(part.table)}
+        await self.store.arrivals.block_recording(tx, numbers)
         locked = await self.store.lock(tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()])
-        arrivals = await self.store.arrivals.find(tx, masters)
+        arrivals = await self.store.arrivals.find(tx, numbers)
         if arrivals:
             tally.binding_revision = await self.store.carriers.binding_revision(tx)
         parts = await self._with_early(tx, parts)
@@ -287,21 +287,8 @@ class Decide:
             await self.store.unjudged.forget(tx, former)
             ref = await self.store.succeed(tx, table, [rows[place] for place in done.tolist()], trace=part.trace)
             mrns = table.strings("mrn").tolist()
-            moved = _differs(former, table, "master_document_number")
-            if moved.any():
-                chosen = np.flatnonzero(moved)
-                former_documents = former.take(chosen).strings("master_document_number").tolist()
-                await self.store.references.note_moved(tx, former_documents, [mrns[place] for place in chosen.tolist()])
-            await self.store.references.add_documents(
-                tx, table, ref, mrns, [rows[place].day for place in done.tolist()], moved
-            )
-            renamed = _differs(former, table, "carrier_identifier")
-            masters, named = (column.tolist() for column in carriage(table))
-            if renamed.any():
-                places = np.flatnonzero(renamed & ~moved).tolist()
-                columns = ([values[row] for row in places] for values in (masters, mrns, named))
-                await self.store.references.add_names(tx, *columns)
-            tally.changed |= {masters[row] for row in np.flatnonzero(renamed | moved).tolist()} & arrivals.keys()
+            days = [rows[place].day for place in done.tolist()]
+            tally.changed |= await store_numbers(self.store, tx, former, table, ref, days) & arrivals.keys()
             tally.decided.append(table)
             required = part.table.bools("pre_loading_second_person").values[done]
             await self._refer(tx, table, ref, part.trace, tally.at, required)
@@ -369,19 +356,18 @@ def _loaded_though_forbidden(states: Table, events: NDArray[np.int64], hold: Eve
 
 
 def _moved_after_arrival(stored: Table, new: Table) -> NDArray[np.bool_]:
-    """Return which amendments name another master document or carrier for goods that have arrived: the arrival is that of the former ones."""
-    moved = stored.ints("arrived_at").valid
-    if moved.any():
-        moved = moved & np.logical_or(
-            *(_differs(stored, new, name) for name in ("master_document_number", "carrier_identifier"))
-        )
-    return moved
-
-
-def _differs(before: Table, after: Table, name: str) -> NDArray[np.bool_]:
-    """Return in which rows a text column changed."""
-    was, now = (table.strings(name).tolist() for table in (before, after))
-    return np.array([old != new for old, new in zip(was, now, strict=True)], np.bool_)
+    """Return which amendments name another master document, carrier or arrived receptacle for goods that have arrived: the arrival is that of the
+    former ones.
+    """
+    arrived = stored.ints("arrived_at").valid
+    if not arrived.any():
+        return arrived
+    moved = differs(stored, new, "master_document_number") | differs(stored, new, "carrier_identifier")
+    by_receptacle = stored.bools("arrived_by_receptacle").values
+    if by_receptacle.any():
+        pairs = zip(only_receptacle(stored).tolist(), only_receptacle(new).tolist(), strict=True)
+        moved |= by_receptacle & np.array([before != after for before, after in pairs], np.bool_)
+    return arrived & moved
 
 
 def _newest(parts: Sequence[DecidedFilings]) -> list[DecidedFilings]:

@@ -6,13 +6,13 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Ints, Ragged, Strings, Table
+from libs.columns import Bools, Ints, Ragged, Strings, Table
 from luxor.clearance.v1.clearance_pb2 import TRANSIT_OUTCOME_LOST
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-_Values = TypeVar("_Values", Ints, Strings, Ragged, Table)
+_Values = TypeVar("_Values", Ints, Bools, Strings, Ragged, Table)
 
 TRANSIT_COLUMNS: Final = (
     "transit_departure_office",

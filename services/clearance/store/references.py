@@ -1,4 +1,4 @@
-"""The consignments of local references, house documents and master documents.
+"""The consignments of local references, house documents, and master documents with receptacles.
 
 Local references and house documents are stored by weeks of acceptance, so that a new one costs the same however many are stored; a look-up
 asks each week. Those of earlier releases are in tables of their own (`former_…`) until they are purged.
@@ -17,6 +17,7 @@ from libs.store.database import Transaction
 from libs.store.tables import bulk
 from libs.store.tables.schema import ensure_day_partitions
 from services.clearance.consignment.columns import values_in_rows
+from services.clearance.consignment.state.transport_numbers import added_receptacles
 
 WEEKLY: Final = ("local_reference", "house_document")
 """Tables with a partition for each week."""
@@ -63,8 +64,13 @@ class ReferenceTables:
         mrns: list[str],
         days: list[int],
         moved: NDArray[np.bool_] | None = None,
+        packed: Sequence[tuple[str, int]] | None = None,
     ) -> None:
-        """Store the documents of consignments. A master document is stored only where `moved`, otherwise it would name them twice."""
+        """Store the documents and receptacles of consignments.
+
+        A master document is stored only where `moved`, and a receptacle (by number, with the row) only if it is one of `packed`: otherwise they
+        would name consignments twice.
+        """
         houses = table.strings("house_document_number").tolist()
         there = [place for place, number in enumerate(houses) if number]
         await bulk.insert(
@@ -80,7 +86,13 @@ class ReferenceTables:
         numbers = table.strings("master_document_number")
         numbers = numbers if moved is None else values_in_rows(numbers, moved)
         masters = _grouped(numbers, mrns)
-        filers, names = (_distinct(numbers, table.strings(each)) for each in ("filer", "carrier_identifier"))
+        parties = [table.strings(each) for each in ("filer", "carrier_identifier")]
+        filers, names = (_distinct(numbers, each) for each in parties)
+        for number, row in added_receptacles(table) if packed is None else packed:
+            masters.setdefault(number, []).append(mrns[row])
+            for values, column in zip((filers, names), parties, strict=True):
+                if column[row] not in values.setdefault(number, []):
+                    values[number].append(column[row])
         await bulk.copy(
             tx,
             "master_document",
@@ -127,7 +139,7 @@ class ReferenceTables:
         filers: Sequence[str] = (),
         names: Sequence[str] | None = None,
     ) -> list[tuple[BatchRef, list[str]]]:
-        """Return the MRNs under a master document, by the batches in which they were filed, after a batch.
+        """Return the MRNs under a master document or in a receptacle, by the batches in which they were filed, after a batch.
 
         Batches in which no consignment is that of one of `filers`, or none names a carrier of `names` (in capitals; "": nobody), are left out.
         """

@@ -48,6 +48,7 @@ SEEN = {
         "transport_service",
         "gross_mass_mg",
         "direction",
+        "receptacles",
     },
     "decision": {"lane"},
     "movement": {"arrived_at", "released_at", "conveyance_reference", "place", "storage_limit", "storage_ends_at"},

@@ -125,16 +125,66 @@ def test_each_consignment_takes_the_first_arrival_of_a_carrier_that_it_is_bound_
     named = Strings.of(["wings", "", "other", "wings", "wings", "nobody"])
     register = Register([Binding(BindingKind.PREFIX, "02", "prefixed", 0, DAY)])
     arrivals = {DOC: [arrival("thief"), arrival("other"), arrival("prefixed"), arrival("wings"), arrival("other", 1)]}
-    found = effective(masters, named, arrivals, register)
+    found = effective(masters, named, Strings.absent(6), arrivals, register)
     columns = found.columns()
     assert columns.carrier.tolist() == ["wings", "prefixed", "other", "", "", ""]
     assert columns.arrived_at.tolist() == [DAY, DAY, DAY, None, None, None]
     assert columns.conveyance_reference.tolist() == ["F-wings", "F-prefixed", "F-other", "", "", ""]
     assert found.unbound == {DOC}
     # The day on which it was recorded counts, and not the one of arrival that the carrier reports.
-    late = effective(masters, named, {DOC: [arrival("prefixed", DAY + 1)]}, register)
+    late = effective(masters, named, Strings.absent(6), {DOC: [arrival("prefixed", DAY + 1)]}, register)
     assert not late.present.any()
-    assert np.array_equal(bound(masters, named, register, "wings", DAY), [True, False, False, True, True, False])
+    assert np.array_equal(
+        bound(masters, named, Strings.absent(6), register, "wings", DAY), [True, False, False, True, True, False]
+    )
+
+
+BAG = "CNSHAADEFRAAAUN10001001000010"
+
+
+@pytest.mark.parametrize(
+    ("bindings", "named", "binds"),
+    [
+        ([], "", False),
+        ([], "wings", True),
+        ([], "other", False),
+        ([Binding(BindingKind.PREFIX, "CNSHA", "wings")], "", True),
+        ([Binding(BindingKind.PREFIX, "CNSHA", "wings")], "other", False),
+        ([Binding(BindingKind.PREFIX, "020", "wings")], "", False),
+        ([Binding(BindingKind.DOCUMENT, BAG, "wings")], "other", True),
+        ([Binding(BindingKind.DOCUMENT, BAG, "other")], "wings", False),
+        # The list of the master document lets nobody else report the receptacle, and gives it to nobody.
+        ([Binding(BindingKind.DOCUMENT, DOC, "other")], "wings", False),
+        ([Binding(BindingKind.DOCUMENT, DOC, "wings")], "wings", True),
+        ([Binding(BindingKind.DOCUMENT, DOC, "wings")], "", False),
+        ([Binding(BindingKind.DOCUMENT, DOC, "other"), Binding(BindingKind.PREFIX, "CNSHA", "wings")], "", False),
+        ([Binding(BindingKind.DOCUMENT, DOC, "other"), Binding(BindingKind.DOCUMENT, BAG, "wings")], "", True),
+        # On the day before, the entry of the master document did not hold.
+        ([Binding(BindingKind.DOCUMENT, DOC, "other", DAY + 1)], "wings", True),
+    ],
+)
+def test_a_receptacle_is_bound_as_a_document_within_the_list_of_its_master_document(
+    bindings: list[Binding], named: str, binds: bool
+) -> None:
+    register = Register(bindings)
+    assert ("wings" in register.receptacle_carriers(BAG, DOC, named, DAY)) is binds
+    found = effective(
+        Strings.of([DOC]), Strings.of([named]), Strings.of([BAG]), {BAG: [arrival("wings", document=BAG)]}, register
+    )
+    assert found.present.tolist() == [binds]
+    assert found.unbound == (frozenset() if binds else {BAG})
+
+
+def test_the_arrival_of_the_master_document_comes_before_that_of_the_receptacle() -> None:
+    masters, receptacles = Strings.of([DOC, "160", DOC, "160"]), Strings.of([BAG, BAG, "", ""])
+    arrivals = {DOC: [arrival("wings")], BAG: [arrival("thief", document=BAG), arrival("wings", document=BAG)]}
+    found = effective(masters, Strings.constant("wings", 4), receptacles, arrivals, Register([]))
+    columns = found.columns()
+    assert columns.by_receptacle is not None
+    assert columns.by_receptacle.values.tolist() == [False, True, False, False]
+    assert columns.carrier.tolist() == ["wings", "wings", "wings", ""]
+    only_masters = effective(masters, Strings.constant("wings", 4), receptacles, {DOC: arrivals[DOC]}, Register([]))
+    assert only_masters.columns().by_receptacle is None
 
 
 def test_registered_names_are_looked_up_in_capitals() -> None:

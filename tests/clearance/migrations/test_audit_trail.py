@@ -63,6 +63,7 @@ async def test_a_store_of_the_release_before_is_recorded_from_the_upgrade_on(
                 "0044",
                 "0045",
                 "0046",
+                "0047",
             ]
             await desk.consume(filings(["GREEN-1"], version=2))
         await desk.consume(filings(["GREEN-1"], version=3))
@@ -112,6 +113,7 @@ async def test_a_transaction_that_began_before_the_upgrade_is_recorded(
             "0044",
             "0045",
             "0046",
+            "0047",
         ]
         filed = filings(["GREEN-1"])
         await desk.consume(filed)

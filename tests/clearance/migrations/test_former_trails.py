@@ -241,6 +241,7 @@ async def test_a_store_of_the_present_forms_is_not_changed(
         "0044",
         "0045",
         "0046",
+        "0047",
     ]
     async with database.connection() as reader:
         after = (

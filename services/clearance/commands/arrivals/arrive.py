@@ -15,6 +15,7 @@ from services.clearance.carriage.binding import Arrival, Effective, Register, bo
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
 from services.clearance.consignment.lifecycle.machine import apply, situation
 from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.consignment.state.transport_numbers import numbers_of, travels_under_each
 from services.clearance.consignment.transitions import HELD, Change, Event, State
 from services.clearance.presentation.law import PresentationLaw, included
 from services.clearance.store import Row, Store
@@ -51,7 +52,7 @@ class Arrive:
         self.law = law or included()
 
     async def run(self, documents: Iterable[str], *, trace: str, carrier: str = "") -> dict[str, ArrivalCounts]:
-        """Apply recorded arrivals to all consignments under these master documents; a repetition changes nothing.
+        """Apply recorded arrivals to all consignments under these master documents or in these receptacles; a repetition changes nothing.
 
         Return for each document the numbers of consignments that are bound to `carrier`, by state.
         """
@@ -62,17 +63,24 @@ class Arrive:
             revisions = await self.store.arrivals.revisions(reading, counts)
         unbound: set[str] = set()
         chunk: list[tuple[str, str]] = []
+        chunk_mrns: set[str] = set()
         for document in counts:
             after = NOWHERE
             while True:
                 async with self.store.database.connection() as reading:
                     batches = await self.store.references.under_master(reading, document, after, _BATCHES_A_LOOK)
                 for ref, mrns in batches:
+                    if not chunk_mrns.isdisjoint(mrns):
+                        # Found under their master document and in their receptacle: each counts by itself.
+                        unbound |= await self.apply_chunk(chunk, counts, trace, carrier)
+                        chunk, chunk_mrns = [], set()
                     chunk.extend((document, mrn) for mrn in mrns)
+                    chunk_mrns.update(mrns)
                     after = ref
                 while len(chunk) >= CHUNK_ROWS:
                     unbound |= await self.apply_chunk(chunk[:CHUNK_ROWS], counts, trace, carrier)
                     del chunk[:CHUNK_ROWS]
+                    chunk_mrns = {mrn for _, mrn in chunk}
                 if len(batches) < _BATCHES_A_LOOK:
                     break
         if chunk:
@@ -113,7 +121,7 @@ class Arrive:
             places = {mrn: place for place, mrn in enumerate(table.strings("mrn").tolist())}
             changed = [places[mrn] for mrn in after.strings("mrn").tolist()]
             states[changed] = after.ints("state").values
-        _count(documents, table.strings("master_document_number"), states, own)
+        _count(documents, Strings.of([by_mrn[mrn] for mrn in table.strings("mrn").tolist()]), states, own)
         return chosen.unbound
 
     async def _notify_invalidated(
@@ -169,10 +177,9 @@ class Arrive:
             if any(row != previous[row.mrn] for row in rows):
                 table = await self.store.states(tx, rows)
                 register = await bindings_of(self.store, tx, table)
-            masters, named = carriage(table)
             # The lock excludes reversals: an arrival that is being reversed is not returned, and a returned one is not reversed before the commit.
-            arrivals = await self.store.arrivals.find(tx, masters.dictionary, lock=True)
-            chosen = effective(masters, named, arrivals, register)
+            arrivals = await self.store.arrivals.find(tx, numbers_of(table), lock=True)
+            chosen = effective(*carriage(table), arrivals, register)
             present = np.flatnonzero(chosen.present)
             details = _arriving(chosen, present, await self.store.now(tx))
             assert details.arrivals is not None
@@ -221,6 +228,5 @@ def _count(
 
 def _under(table: Table, documents: Mapping[str, str]) -> Table:
     """Return the consignments that still travel under the document by which they were found: an amendment may have moved them."""
-    numbers, mrns = table.strings("master_document_number").tolist(), table.strings("mrn").tolist()
-    rows = [place for place, mrn in enumerate(mrns) if numbers[place] == documents[mrn]]
-    return table if len(rows) == table.rows else table.take(np.array(rows, np.int64))
+    under = travels_under_each(table, [documents[mrn] for mrn in table.strings("mrn").tolist()])
+    return table if under.all() else table.take(np.flatnonzero(under))

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from libs.columns import Strings, Table
 from libs.store.database import Transaction
 from services.clearance.carriage.binding import Register
+from services.clearance.consignment.state.transport_numbers import only_receptacle
 from services.clearance.metrics import count_unbound
 from services.clearance.store import Store
 
 
 async def bindings_of(store: Store, tx: Transaction, table: Table) -> Register:
     """Return the bindings that concern these consignments."""
-    masters, carriers = carriage(table)
-    return await store.carriers.register(tx, masters.dictionary, carriers.dictionary)
+    masters, carriers, receptacles = carriage(table)
+    return await store.carriers.register(tx, {*masters.dictionary, *receptacles.dictionary}, carriers.dictionary)
 
 
 async def report_without_effect(store: Store, tx: Transaction, arrivals: Sequence[tuple[str, str]]) -> None:
@@ -27,6 +28,6 @@ async def report_without_effect(store: Store, tx: Transaction, arrivals: Sequenc
         tx.after_commit(lambda: count_unbound("without_effect", len(arrivals)))
 
 
-def carriage(table: Table) -> tuple[Strings, Strings]:
-    """Return the columns that bindings depend on: the master document, and the carrier that the filing names."""
-    return table.strings("master_document_number"), table.strings("carrier_identifier")
+def carriage(table: Table) -> tuple[Strings, Strings, Strings]:
+    """Return the columns that bindings depend on: the master document, the carrier that the filing names, and the receptacle of all of its goods."""
+    return table.strings("master_document_number"), table.strings("carrier_identifier"), only_receptacle(table)

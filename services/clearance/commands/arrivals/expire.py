@@ -8,6 +8,7 @@ from libs.columns import Table
 from libs.store.database import Transaction
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.state.expiry import EXIT_NOT_CONFIRMED, exit_overdue, expirable, expiring
+from services.clearance.consignment.state.transport_numbers import numbers_of, travels_under
 from services.clearance.consignment.transitions import Event
 from services.clearance.store import Row, Store
 from services.clearance.store.work import Pass
@@ -38,8 +39,8 @@ class Expire:
             places = np.flatnonzero(expirable(states)) if rows else np.zeros(0, np.int64)
             if len(places):
                 # What was reported as arrived waits for the arrival's work or for a binding, not for the goods.
-                masters = states.strings("master_document_number").take(places)
-                places = places[~masters.isin(set(await self._store.arrivals.find(tx, masters.dictionary)))]
+                waiting = states.take(places)
+                places = places[~travels_under(waiting, set(await self._store.arrivals.find(tx, numbers_of(waiting))))]
             if len(places):
                 details = EventDetails(event=Event.EXPIRED, at=await self._store.now(tx))
                 after, outcome = apply_event(expiring(states.take(places)), details)

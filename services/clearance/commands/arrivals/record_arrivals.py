@@ -12,6 +12,7 @@ from services.clearance.carriage.binding import Arrival, ArrivalVerdict
 from services.clearance.commands.act import Request
 from services.clearance.commands.arrivals.arrive import ArrivalCounts, Arrive
 from services.clearance.commands.arrivals.departures import touch_orders
+from services.clearance.consignment.state.transport_numbers import travels_under
 from services.clearance.metrics import count_unbound
 from services.clearance.presentation.law import PresentationLaw
 from services.clearance.store import Store
@@ -116,7 +117,7 @@ class RecordArrivals:
             for begin in range(0, len(mrns), _STATES_A_LOOK):
                 rows = await self._store.find(tx, mrns[begin : begin + _STATES_A_LOOK])
                 states = await self._store.states(tx, list(rows.values()))
-                under = np.flatnonzero(states.strings("master_document_number").map(document.__eq__, np.bool_))
+                under = np.flatnonzero(travels_under(states, {document}))
                 if len(under):
                     named = states.strings("carrier_identifier").take(under).tolist()
                     names.setdefault(document, set()).update(named)

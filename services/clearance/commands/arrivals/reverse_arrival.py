@@ -18,6 +18,7 @@ from services.clearance.consignment.columns import was_moved
 from services.clearance.consignment.state.arrivals import Arrivals, arrived_by
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.state.times import was_released
+from services.clearance.consignment.state.transport_numbers import numbers_of
 from services.clearance.consignment.transitions import HELD, Event, State
 from services.clearance.pre_loading import recommendation
 from services.clearance.pre_loading.parameters import Parameters, included
@@ -70,6 +71,7 @@ class Reversal:
 
         `by` is who reverses it, as `begin` recorded: a carrier does not undo a presentation.
         """
+        others: set[str] = set()
         result, by_carrier = Reversed(), by.startswith(f"{Role.CARRIER.value}/")
         async for mrns in under_document(self._store, document):
             await self._states(mrns)
@@ -86,6 +88,7 @@ class Reversal:
                 after, outcome = apply_event(without_times(table.take(chosen)), details)
                 after = recommendation.assessed_on_reversal(after)
                 done = np.flatnonzero(outcome.effective)
+                others |= numbers_of(table.take(chosen[done]))
                 if len(done):
                     known = [rows[place] for place in chosen[done].tolist()]
                     ref = await self._store.succeed(tx, after.take(done), known, trace=trace)
@@ -99,8 +102,10 @@ class Reversal:
             result.not_reversed += int(stays.sum() + refused.sum())
         async with self._store.database.transaction() as tx:
             await self._store.arrivals.reversal_done(tx, document, carrier)
-            await self._store.arrivals.mark(tx, repeat=[document])
-        await self._arrive.run([document], trace=trace)
+            # Goods of a receptacle may have arrived by their master document as well, and the other way round.
+            again = {document, *await self._store.arrivals.find(tx, others)}
+            await self._store.arrivals.mark(tx, repeat=again)
+        await self._arrive.run(sorted(again), trace=trace)
         return result
 
     async def answer(

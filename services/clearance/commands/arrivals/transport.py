@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from libs.columns import Table
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
+from services.clearance.consignment.state.arrivals import arrival_numbers
+from services.clearance.consignment.state.transport_numbers import travels_under_each
 from services.clearance.store import Store
 
 _BATCHES_A_LOOK: Final = 32
@@ -16,7 +18,7 @@ _DOCUMENTS_A_LOOK: Final = 100
 
 
 class Transport(NamedTuple):
-    """Master documents, or a conveyance with the time of its arrival in microseconds since 1970-01-01 UTC."""
+    """Master documents or receptacles, or a conveyance with the time of its arrival in microseconds since 1970-01-01 UTC."""
 
     masters: tuple[str, ...]
     """Ascending; empty for all documents of the conveyance."""
@@ -81,9 +83,13 @@ async def _documents_after(store: Store, tx: Transaction, transport: Transport, 
 
 def travels(states: Table, transport: Transport, documents: Mapping[str, str]) -> NDArray[np.bool_]:
     """Return which consignments belong to the transport: an amendment may have moved them, or another carrier's arrival may be theirs."""
-    numbers, mrns = states.strings("master_document_number").tolist(), states.strings("mrn").tolist()
-    found = np.array([documents[mrn] == number for mrn, number in zip(mrns, numbers, strict=True)], np.bool_)
+    numbers = [documents[mrn] for mrn in states.strings("mrn").tolist()]
+    found = travels_under_each(states, numbers)
     if not transport.masters:
+        # What was reported by master document and by receptacle is in the conveyance once.
+        found &= np.array(
+            [own == each for own, each in zip(arrival_numbers(states).tolist(), numbers, strict=True)], np.bool_
+        )
         arrived = states.ints("arrived_at")
         found &= states.strings("arrival_conveyance_reference").isin({transport.conveyance}) & arrived.valid
         found &= (arrived.values >= transport.arrived_from) & (arrived.values < transport.arrived_before)

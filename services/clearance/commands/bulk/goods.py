@@ -14,6 +14,7 @@ from services.clearance.commands.act import UNKNOWN, Acted, Commands, ExpectedVe
 from services.clearance.commands.arrivals.transport import Transport
 from services.clearance.commands.bulk.chunks import CHUNK_ROWS, ChunkProgress, run_in_chunks
 from services.clearance.commands.visibility import Viewer
+from services.clearance.consignment.state.transport_numbers import travels_under
 from services.clearance.store import Store
 
 REFUSALS_MAX: Final = 100
@@ -37,13 +38,13 @@ class SelectedGoods:
 
     expected_versions: ExpectedVersions
     master: str = ""
-    """The master document under which they were found; "" for goods that are named."""
+    """The master document or receptacle by which they were found; "" for goods that are named."""
 
     def reasons(self, states: Table, unfit: Sequence[str]) -> list[str]:
         """Return why the command is refused for each state: what an amendment moved to another document is unknown under the former one."""
         if not self.master:
             return list(unfit)
-        there = states.strings("master_document_number").isin({self.master}).tolist()
+        there = travels_under(states, {self.master}).tolist()
         return [reason if under else UNKNOWN for reason, under in zip(unfit, there, strict=True)]
 
 

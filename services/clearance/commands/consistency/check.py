@@ -36,6 +36,7 @@ from services.clearance.commands.consistency.inconsistencies import (
 )
 from services.clearance.consignment.columns import previous
 from services.clearance.consignment.lifecycle.replay import unexplained
+from services.clearance.consignment.state.transport_numbers import added_receptacles
 from services.clearance.store import STATE_DAYS, Row, Store, day_of
 from services.clearance.store.work import WORK_LISTS, Position
 
@@ -80,6 +81,8 @@ class _Chain:
     """Whether the chain ended in version 1."""
     moved: bool = False
     """Whether an earlier version is under another master document."""
+    receptacles: Sequence[str] = ()
+    """The receptacles of the newest version, without one that is its master document."""
 
 
 class Check:
@@ -181,6 +184,9 @@ class Check:
             mrn: _Chain(rows[mrn], filer, master, house, ref)
             for mrn, (ref, _), filer, master, house in zip(newest.mrns, newest.places, *texts, strict=True)
         }
+        for number, row in added_receptacles(newest.states):
+            chain = chains[newest.mrns[row]]
+            chain.receptacles = [*chain.receptacles, number]
         now = newest
         while now.mrns:
             result.versions += len(now.mrns)
@@ -286,6 +292,11 @@ class Check:
                     found.append(reference(mrn, "local reference", chain.local_reference, leads_to))
                 if houses[number] and mrn not in under_house.get(number, ()):
                     found.append(reference(mrn, "house document", houses[number]))
+                found += [
+                    reference(mrn, "receptacle", each)
+                    for each in chain.receptacles
+                    if not await self._under(reading, each, mrn)
+                ]
                 if not chain.master or mrn in masters.get((chain.master, chain.entry_batch), ()):
                     continue
                 if not await self._under(reading, chain.master, mrn):

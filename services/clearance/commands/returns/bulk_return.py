@@ -13,6 +13,7 @@ from services.clearance.commands.bulk.chunks import CHUNK_ROWS
 from services.clearance.commands.bulk.goods import GoodsCommand, GoodsProgress, SelectedGoods
 from services.clearance.consignment.disposal import disposing
 from services.clearance.consignment.returns import BulkOrder, returning, unfit_in_bulk
+from services.clearance.consignment.state.transport_numbers import numbers_of, travels_under
 from services.clearance.consignment.transitions import State
 from services.clearance.store import Row, Store
 
@@ -49,7 +50,7 @@ class BulkReturn(GoodsCommand[ReturnProgress]):
         blocked: set[str] = set()
         if order.officer and not order.departed:
             # Declarations may be invalidated: an arrival is recorded before, and seen here, or after. Its documents are locked before consignments.
-            blocked = {goods.master} if goods.master else await self._masters(tx, goods.expected_versions)
+            blocked = await self._numbers(tx, goods.expected_versions)
             await self._store.arrivals.block_recording(tx, blocked)
         # In the order in which they are stored, so that whole batches are read as they are.
         found = await self._commands.fit(tx, goods.expected_versions, unfit, outside, claimant=order.officer)
@@ -58,11 +59,10 @@ class BulkReturn(GoodsCommand[ReturnProgress]):
         waiting = ~states.ints("arrived_at").valid & (values != State.RELEASED)
         if waiting.any():
             # What was reported as arrived waits for the arrival's work or for a binding: the goods came.
-            masters = states.strings("master_document_number")
-            reported = set(await self._store.arrivals.find(tx, masters.take(np.flatnonzero(waiting)).dictionary))
-            came = waiting & masters.isin(reported)
+            numbers = numbers_of(states.take(np.flatnonzero(waiting)))
+            came = waiting & travels_under(states, set(await self._store.arrivals.find(tx, numbers)))
             # An amendment that moved the declaration to another document in between changed its version.
-            moved = waiting & ~masters.isin(blocked | {""})
+            moved = waiting & travels_under(states, numbers - blocked)
             for chosen, refusal in ((came, "ARRIVAL_WITHOUT_EFFECT"), (moved, VERSION_CHANGED)):
                 for place in np.flatnonzero(chosen).tolist():
                     row = rows[place]
@@ -97,11 +97,11 @@ class BulkReturn(GoodsCommand[ReturnProgress]):
                 counts["re_exported" if each.state == State.RE_EXPORTED else "invalidated"] += 1
         return counts
 
-    async def _masters(self, tx: Transaction, goods: ExpectedVersions) -> set[str]:
-        """Return the master documents of consignments as they are now; nothing is locked."""
+    async def _numbers(self, tx: Transaction, goods: ExpectedVersions) -> set[str]:
+        """Return the master documents and receptacles of consignments as they are now; nothing is locked."""
         rows = list((await self._store.find(tx, [mrn for mrn, _ in goods])).values())
         states = await self._store.states(tx, rows)
-        return set(states.strings("master_document_number").tolist()) - {""} if rows else set()
+        return numbers_of(states) if rows else set()
 
 
 def _chosen(rows: Sequence[Row], chosen: np.ndarray) -> list[Row]:

@@ -14,6 +14,7 @@ from services.clearance.commands.arrivals.arrive import CHUNK_ROWS
 from services.clearance.commands.arrivals.transport import Position, Transport, consignments_after
 from services.clearance.commands.visibility import bound_to
 from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.consignment.state.transport_numbers import travels_under
 from services.clearance.consignment.transitions import Event, State
 from services.clearance.store import Store
 
@@ -68,7 +69,7 @@ class ConfirmExits:
             states = await self._store.states(tx, rows)
             own = exports(states)
             if document:
-                own &= states.strings("master_document_number").isin({document})
+                own &= travels_under(states, {document})
             if reporter.role is Role.CARRIER:
                 own &= await bound_to(self._store, tx, states, reporter.id)
             state, arrived = states.ints("state").values, states.ints("arrived_at")

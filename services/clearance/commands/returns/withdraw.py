@@ -13,6 +13,7 @@ from libs.columns import Table
 from libs.store.database import Transaction
 from services.clearance.commands.decide import Decide, DecidedFilings, Tally
 from services.clearance.consignment.state.event import EventDetails, apply_event
+from services.clearance.consignment.state.transport_numbers import numbers_of
 from services.clearance.consignment.state.withdrawal import refused_states, withdrawing
 from services.clearance.consignment.transitions import Event
 from services.clearance.store import Store
@@ -45,7 +46,7 @@ class DecideAndWithdraw:
         if not withdrawals:
             return await self._decide.run(tx, parts)
         tables = [*(part.table for part in parts), *(each.table for each in withdrawals)]
-        masters = {name for table in tables for name in table.strings("master_document_number").dictionary if name}
+        masters = {number for table in tables for number in numbers_of(table)}
         # All that the page concerns is locked at once: what one step after the other locks may wait for each other.
         await self._store.arrivals.block_recording(tx, masters)
         await self._store.lock(tx, [mrn for table in tables for mrn in table.strings("mrn").tolist()])

@@ -22,6 +22,7 @@ _UNCHANGED_BY_AMENDMENT: Final = (
     "arrival_place",
     "arrival_carrier",
     "arrived_by_list",
+    "arrived_by_receptacle",
     *PRESENTATION,
     "released_at",
     "state",

@@ -70,6 +70,8 @@ def new_states(filings: Table, assessment: Mapping[str, Column], verdict: BatchD
         columns["representative_identifier"] = filings.column("representative_identifier")
     if verdict.debt_hold.any():
         columns["debt_hold"] = Bools.of(verdict.debt_hold, verdict.debt_hold)
+    if filings.may_have("receptacles"):
+        columns["receptacles"] = filings.column("receptacles")
     table = Table.of(ClearanceColumns, rows, columns)
     if "missing_roles" in assessment:
         # No wait releases goods of which a part is missing.

@@ -214,6 +214,9 @@ def _choose(rows: BoolArray, new: Column, old: Column) -> Column:
     if isinstance(new, Ints):
         assert isinstance(old, Ints)
         return choose(rows, new, old)
+    if isinstance(new, Bools):
+        assert isinstance(old, Bools)
+        return choose(rows, new, old)
     assert isinstance(new, Strings)
     assert isinstance(old, Strings)
     return choose(rows, new, old)

@@ -1,0 +1,74 @@
+"""The numbers under which goods travel: that of their master document, and those of the receptacles that contain them. Pure.
+
+The functions read filings as well as states. One number is one thing, whether filings name it as their master document or as their receptacle.
+"""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Strings, Table
+
+
+def numbers_of(table: Table) -> set[str]:
+    """Return the numbers under which any of these goods travel."""
+    found = set(table.strings("master_document_number").dictionary)
+    if table.may_have("receptacles"):
+        found.update(_lists(table)[1].dictionary)
+    return found - {""}
+
+
+def travels_under(table: Table, numbers: Collection[str]) -> NDArray[np.bool_]:
+    """Return which goods travel under one of these numbers, shape (n,)."""
+    found = table.strings("master_document_number").isin(numbers)
+    if table.may_have("receptacles"):
+        owners, values = _lists(table)
+        found = found.copy()
+        found[owners[values.isin(numbers)]] = True
+    return found
+
+
+def travels_under_each(table: Table, numbers: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which goods travel under the number at their place, shape (n,)."""
+    masters = table.strings("master_document_number").tolist()
+    found = np.array([master == number for master, number in zip(masters, numbers, strict=True)], np.bool_)
+    if table.may_have("receptacles"):
+        owners, values = _lists(table)
+        for row, receptacle in zip(owners.tolist(), values.tolist(), strict=True):
+            found[row] |= receptacle == numbers[row]
+    return found
+
+
+def only_receptacle(table: Table) -> Strings:
+    """Return the receptacle that contains all goods of each consignment, absent where there is none or several.
+
+    Its arrival is that of the goods. Of goods in several receptacles none is.
+    """
+    if not table.may_have("receptacles"):
+        return Strings.absent(table.rows)
+    lists = table.ragged("receptacles")
+    texts = _lists(table)[1].tolist()
+    distinct = [set(texts[lists.span(row)]) for row in range(table.rows)]
+    return Strings.of([next(iter(each)) if len(each) == 1 else "" for each in distinct])
+
+
+def added_receptacles(table: Table, former: Table | None = None) -> list[tuple[str, int]]:
+    """Return the receptacles of consignments, each with the row, under which these did not travel as their `former` states."""
+    if not table.may_have("receptacles"):
+        return []
+    owners, values = _lists(table)
+    pairs = dict.fromkeys(zip(values.tolist(), owners.tolist(), strict=True))
+    masters = table.strings("master_document_number").tolist()
+    before = set[tuple[str, int]]()
+    if former is not None:
+        before = {(number, row) for row, number in enumerate(former.strings("master_document_number").tolist())}
+        before |= dict.fromkeys(added_receptacles(former)).keys()
+    return [(number, row) for number, row in pairs if number != masters[row] and (number, row) not in before]
+
+
+def _lists(table: Table) -> tuple[NDArray[np.int64], Strings]:
+    """Return all receptacles, each with the row that names it."""
+    lists = table.ragged("receptacles")
+    assert isinstance(lists.values, Strings)
+    return lists.owners(), lists.values

@@ -1,0 +1,242 @@
+"""Receptacles that filings name beside their master document: status, arrivals, bulk calls and amendments by them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from luxor.clearance.v1 import bulk_release_pb2 as bulk
+from luxor.clearance.v1 import carriers_pb2 as carriers
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from services.clearance.commands.arrivals.arrive import Arrive
+from services.clearance.consignment.transitions import State
+from tests.clearance.bulk_releases import release_all
+from tests.clearance.carriers import DOCUMENT, PREFIX, bind, refusals
+from tests.clearance.desk import ACCEPTED_AT, MASTER, filings, mrns
+from tests.clearance.desk_commands import check_versions
+from tests.clearance.inspections import status
+from tests.clearance.service_client import SECONDS, House, arrivals, ask
+
+ARRIVED_ON = time.strftime("%Y-%m-%d", time.gmtime((ACCEPTED_AT - 10**9) / 10**6))
+BAGS = ("CNSHAADEFRAAAUN10001001000010", "CNSHAADEFRAAAUN10001002000010", "CNSHAADEFRAAAUN10001003110010")
+
+
+def within(*bags: str) -> Callable[[int, Consignment], None]:
+    def change(_: int, row: Consignment) -> None:
+        row.receptacles[:] = bags
+
+    return change
+
+
+async def file(house: House, reference: str, *bags: str, master: str = MASTER, version: int = 1) -> str:
+    filed = filings([reference], master=master, version=version, change=within(*bags))
+    await house.desk.consume(filed)
+    return mrns(filed)[0]
+
+
+async def arrive(house: House, number: str, carrier: str = "wings", request_id: str = "") -> pb.ArrivalResult:
+    stub = await house.stub("carrier", carrier)
+    answer = await stub.RecordArrivals(
+        arrivals(number, request_id=request_id or f"{carrier}-{number}"), timeout=SECONDS
+    )
+    return answer.results[0]
+
+
+async def reverse(house: House, number: str) -> carriers.ReversalResult:
+    request = carriers.ReverseArrivalsRequest(request_id=f"r-{number}")
+    request.arrivals.add(master_document_number=number)
+    stub = CarrierServiceStub(await house.service.channel("carrier", "wings"))
+    return (await stub.ReverseArrivals(request, timeout=SECONDS)).results[0]
+
+
+async def states(house: House, numbers: Sequence[str]) -> list[str]:
+    return [State(each).name for each in (await house.desk.states(numbers)).ints("state").values.tolist()]
+
+
+async def found(house: House, bag: str, role: str = "officer", ident: str = "olga") -> list[str]:
+    request = pb.GetStatusRequest(queries=[pb.StatusQuery(receptacle=bag)])
+    (result,) = await ask(await house.stub(role, ident), request)
+    assert bool(result.consignments) is not result.HasField("error")
+    return [each.mrn for each in result.consignments]
+
+
+async def check(house: House) -> None:
+    await check_versions(house.desk)
+    assert await house.desk.inconsistencies() == []
+
+
+@pytest.mark.parametrize(
+    ("role", "ident", "reads"),
+    [
+        ("officer", "olga", True),
+        ("analyst", "ann", True),
+        ("filer", "shop", True),
+        ("filer", "rival", False),
+        ("carrier", "wings", True),
+        ("carrier", "boats", False),
+        ("agency", "vets", False),
+    ],
+)
+async def test_those_who_may_read_goods_find_them_by_each_of_their_receptacles(
+    house: House, role: str, ident: str, reads: bool
+) -> None:
+    one, two = await file(house, "GREEN-1", BAGS[0]), await file(house, "GREEN-2", *BAGS[:2])
+    await file(house, "GREEN-3", BAGS[2])
+    await file(house, "GREEN-4")
+    assert await found(house, BAGS[0], role, ident) == ([one, two] if reads else [])
+    assert await found(house, BAGS[1], role, ident) == ([two] if reads else [])
+    if reads:
+        (result,) = await ask(
+            await house.stub(role, ident), pb.GetStatusRequest(queries=[pb.StatusQuery(receptacle=BAGS[1])])
+        )
+        assert list(result.consignments[0].filing.receptacles) == list(BAGS[:2])
+
+
+async def test_a_carrier_of_the_master_document_finds_its_goods_by_receptacle(house: House) -> None:
+    def unnamed(_: int, row: Consignment) -> None:
+        row.ClearField("carrier_identifier")
+
+    filed = filings(["GREEN-1"], change=unnamed)
+    await house.desk.consume(filed)
+    assert await found(house, BAGS[0], "carrier", "boats") == []
+    await bind(house, PREFIX, "160", "boats", "p1")
+    assert await found(house, BAGS[0], "carrier", "boats") == mrns(filed)
+
+
+async def test_a_receptacle_is_the_same_whether_it_is_named_or_filed_as_master_document(house: House) -> None:
+    named = await file(house, "GREEN-1", BAGS[0])
+    filed = await file(house, "GREEN-2", BAGS[0], master=BAGS[0])
+    assert await found(house, BAGS[0]) == [named, filed]
+    request = pb.StatusQuery(receptacle=BAGS[0], with_summary=True, page_size=1)
+    (result,) = await ask(await house.stub("officer", "olga"), pb.GetStatusRequest(queries=[request]))
+    assert (result.summary.consignments, result.summary.awaiting_arrival) == (2, 2)
+    request.page_token = result.next_page_token
+    (result,) = await ask(await house.stub("officer", "olga"), pb.GetStatusRequest(queries=[request]))
+    assert ([each.mrn for each in result.consignments], result.next_page_token) == ([filed], "")
+    assert (await arrive(house, BAGS[0])).released == 2
+    await check(house)
+
+
+@pytest.mark.parametrize(("length", "reason"), [(35, "CONSIGNMENT_UNKNOWN"), (36, "REFERENCE_MALFORMED")])
+async def test_the_number_of_a_receptacle_has_35_characters(house: House, length: int, reason: str) -> None:
+    request = pb.GetStatusRequest(queries=[pb.StatusQuery(receptacle="B" * length)])
+    (result,) = await ask(await house.stub("officer", "olga"), request)
+    assert (result.error.reason, result.error.path) == (reason, "queries[0].receptacle")
+
+
+async def test_an_arrival_by_receptacle_is_that_of_goods_in_it_alone(house: House) -> None:
+    numbers = [
+        await file(house, "GREEN-1", BAGS[0]),
+        await file(house, "GREEN-2", *BAGS[:2]),
+        await file(house, "GREEN-3", BAGS[1]),
+        await file(house, "GREEN-4"),
+        await file(house, "RED-5", BAGS[0], BAGS[0]),
+    ]
+    answer = await arrive(house, BAGS[0])
+    assert (answer.outcome, answer.released, answer.held) == (pb.ARRIVAL_OUTCOME_RECORDED, 1, 1)
+    waiting = "AWAITING_ARRIVAL"
+    assert await states(house, numbers) == ["RELEASED", waiting, waiting, waiting, "HELD"]
+    assert (await status(house, numbers[4])).movement.HasField("arrived_at")
+    # What is filed later arrives as well.
+    later = await file(house, "GREEN-6", BAGS[0])
+    assert await states(house, [later]) == ["RELEASED"]
+    assert (await arrive(house, BAGS[0], request_id="again")).outcome == pb.ARRIVAL_OUTCOME_ALREADY_RECORDED
+    # The master document brings the rest.
+    assert (await arrive(house, MASTER)).released == 5
+    assert await states(house, numbers) == ["RELEASED"] * 4 + ["HELD"]
+    await check(house)
+
+
+async def test_the_list_of_the_master_document_lets_no_other_carrier_report_a_receptacle(house: House) -> None:
+    await bind(house, DOCUMENT, MASTER, "boats", "d1")
+    number = await file(house, "GREEN-1", BAGS[0])
+    answer = await arrive(house, BAGS[0])
+    assert (answer.outcome, answer.consignments) == (pb.ARRIVAL_OUTCOME_RECORDED, 0)
+    assert await states(house, [number]) == ["AWAITING_ARRIVAL"]
+    assert await refusals(house) == [(BAGS[0], "wings", True, 1)]
+    assert (await arrive(house, BAGS[0], "boats")).outcome == pb.ARRIVAL_OUTCOME_REFUSED
+    # An entry of the receptacle itself decides before.
+    await bind(house, DOCUMENT, BAGS[0], "boats", "d2")
+    assert (await arrive(house, BAGS[0], "boats", "b2")).released == 1
+
+
+async def test_a_reversal_undoes_the_arrivals_of_its_number_alone(house: House) -> None:
+    by_bag, by_master = await file(house, "RED-1", BAGS[0]), await file(house, "RED-2", BAGS[1])
+    await arrive(house, BAGS[0])
+    await arrive(house, MASTER)
+    assert (await reverse(house, BAGS[0])).consignments == 1
+    # It arrived by the master document as well.
+    now = await house.desk.states([by_bag, by_master])
+    assert now.ints("arrived_at").valid.tolist() == [True, True]
+    assert now.bools("arrived_by_receptacle").values.tolist() == [False, False]
+    assert now.ints("version").tolist()[0] == 4
+    assert (await reverse(house, MASTER)).consignments == 2
+    assert not (await house.desk.states([by_bag, by_master])).ints("arrived_at").valid.any()
+    await check(house)
+
+
+async def test_a_reversed_master_document_leaves_goods_that_arrived_by_receptacle(house: House) -> None:
+    number = await file(house, "RED-1", BAGS[0])
+    await arrive(house, MASTER)
+    await arrive(house, BAGS[0])
+    assert not (await house.desk.states([number])).bools("arrived_by_receptacle").values.any()
+    await reverse(house, MASTER)
+    now = await house.desk.states([number])
+    assert (now.ints("arrived_at").valid.tolist(), now.bools("arrived_by_receptacle").values.tolist()) == (
+        [True],
+        [True],
+    )
+    await check(house)
+
+
+async def test_an_amendment_moves_goods_to_another_receptacle(house: House) -> None:
+    number = await file(house, "GREEN-1", BAGS[0])
+    assert await file(house, "GREEN-1", BAGS[1], BAGS[2], version=2) == number
+    assert await found(house, BAGS[1]) == await found(house, BAGS[2]) == [number]
+    assert (await arrive(house, BAGS[0])).released == 0
+    await arrive(house, BAGS[2])
+    assert await states(house, [number]) == ["AWAITING_ARRIVAL"]
+    # It is in one alone now, whose arrival came before: the marked arrival is applied by the job.
+    await file(house, "GREEN-1", BAGS[2], version=3)
+    await Arrive(house.desk.store).finish(0, 100)
+    assert await states(house, [number]) == ["RELEASED"]
+    await check(house)
+
+
+@pytest.mark.parametrize(("number", "released"), [(BAGS[0], 2), (MASTER, 3)])
+async def test_a_bulk_release_by_receptacle_releases_what_is_in_it(house: House, number: str, released: int) -> None:
+    numbers = [
+        await file(house, "RED-1", BAGS[0]),
+        await file(house, "RED-2", *BAGS[:2]),
+        await file(house, "RED-3", BAGS[1]),
+    ]
+    await arrive(house, MASTER)
+    answer = await release_all(house, number)
+    assert (answer.consignments, answer.released) == (released, released)
+    assert (await states(house, numbers)).count("RELEASED") == released
+    await check(house)
+
+
+async def test_goods_that_arrived_by_document_and_receptacle_are_on_the_flight_once(house: House) -> None:
+    await file(house, "RED-1", BAGS[0])
+    for number in (BAGS[0], MASTER):
+        await arrive(house, number)
+    flight = bulk.Conveyance(conveyance_reference="LX0188", arrived_on=ARRIVED_ON)
+    answer = await release_all(house, conveyance=flight)
+    assert (answer.consignments, answer.released) == (1, 1)
+
+
+async def test_goods_that_arrived_by_their_receptacle_stay_in_it(house: House) -> None:
+    number = await file(house, "RED-1", BAGS[0])
+    assert await file(house, "RED-1", BAGS[1], version=2) == number
+    assert await found(house, BAGS[1]) == [number]
+    await arrive(house, BAGS[1])
+    await file(house, "RED-1", BAGS[2], version=3)
+    now = await house.desk.states([number])
+    assert now.ints("filing_version").tolist() == [2]
+    assert (await status(house, number)).filing.receptacles == [BAGS[1]]
+    await check(house)

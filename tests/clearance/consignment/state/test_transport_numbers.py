@@ -1,0 +1,62 @@
+"""The numbers under which goods travel equal those of a plain scalar version."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.columns import Ragged, Strings, Table
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.clearance.consignment.state.transport_numbers import (
+    added_receptacles,
+    numbers_of,
+    only_receptacle,
+    travels_under,
+    travels_under_each,
+)
+
+Goods = list[tuple[str, list[str]]]
+"""The master document and the receptacles of each consignment."""
+NUMBERS = st.sampled_from(["A", "B", "C"])
+GOODS = st.tuples(st.sampled_from(["", "A", "B", "M"]), st.lists(NUMBERS, max_size=3))
+BOTH = st.lists(st.tuples(GOODS, GOODS, st.sampled_from(["A", "B", "M"])), max_size=5)
+
+
+def table(goods: Goods) -> Table:
+    """Return states; without receptacles, as states of earlier releases."""
+    made = Table.of(ClearanceColumns, len(goods), {"master_document_number": Strings.of([each for each, _ in goods])})
+    if not any(bags for _, bags in goods):
+        return made
+    lists = Ragged.of_lengths([len(bags) for _, bags in goods], Strings.of([bag for _, bags in goods for bag in bags]))
+    return made.with_columns({"receptacles": lists})
+
+
+@given(BOTH)
+def test_the_numbers_of_goods_equal_those_of_a_scalar_version(rows: list[tuple[tuple[str, list[str]], ...]]) -> None:
+    new, former, asked = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+    states = table(new)
+    under = [{master, *bags} - {""} for master, bags in new]
+    assert numbers_of(states) == set().union(*under)
+    assert travels_under_each(states, asked).tolist() == [
+        number in own for number, own in zip(asked, under, strict=True)
+    ]
+    assert travels_under(states, {"A", "M"}).tolist() == [bool(own & {"A", "M"}) for own in under]
+    assert only_receptacle(states).tolist() == [bags[0] if len(set(bags)) == 1 else "" for _, bags in new]
+    for before in (None, former):
+        known = [set[str]() if before is None else {before[row][0], *before[row][1]} for row in range(len(new))]
+        expected = {
+            (bag, row)
+            for row, (master, bags) in enumerate(new)
+            for bag in bags
+            if bag != master and bag not in known[row]
+        }
+        added = added_receptacles(states, None if before is None else table(before))
+        assert len(added) == len(set(added))
+        assert set(added) == expected
+
+
+def test_rows_that_are_taken_have_their_own_receptacles() -> None:
+    taken = table([("M", ["A"]), ("M", []), ("M", ["B", "C"])]).take(np.array([2, 0]))
+    assert only_receptacle(taken).tolist() == ["", "A"]
+    assert travels_under(taken, {"C"}).tolist() == [True, False]

@@ -224,9 +224,11 @@ def bound(
     found = _each_pair(masters, named, lambda document, name: register.binds(carrier, document, name, day), np.bool_)
     rest = np.flatnonzero(~found & receptacles.present)
     if len(rest):
-        found[rest] = _each_receptacle(
-            rest, masters, named, receptacles, lambda *numbers: carrier in register.receptacle_carriers(*numbers, day)
-        )
+
+        def binds(receptacle: str, document: str, name: str) -> bool:
+            return carrier in register.receptacle_carriers(receptacle, document, name, day)
+
+        found[rest] = _each_receptacle(rest, masters, named, receptacles, binds)
     return found
 
 

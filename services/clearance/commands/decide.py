@@ -24,7 +24,7 @@ from services.clearance.consignment.screening import ALARM, alarmed, only_alarms
 from services.clearance.consignment.state.amendment import amended_states
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.state.transport_numbers import numbers_of, only_receptacle
+from services.clearance.consignment.state.transport_numbers import numbers_of, only_receptacle, partly_in
 from services.clearance.consignment.state.withdrawal import refused_states
 from services.clearance.consignment.transitions import FINAL, Event
 from services.clearance.goods_controls import law as goods_law
@@ -176,7 +176,8 @@ class Decide:
             reported = found.columns()
             table = table.with_columns(reported.columns())
             table = self.presentation.arriving(table, reported.arrived_at, tally.at)
-            tally.unbound |= found.unbound
+            waiting = part.table.take(np.flatnonzero(~found.present))
+            tally.unbound |= found.unbound | partly_in(waiting, arrivals)
         events = np.where(part.release, np.int64(Event.DECIDED_RELEASE), np.int64(Event.DECIDED_HOLD))
         if recommendation.is_assessed(table):
             table, events = _loaded_though_forbidden(

@@ -141,6 +141,8 @@ async def test_an_arrival_by_receptacle_is_that_of_goods_in_it_alone(house: Hous
     waiting = "AWAITING_ARRIVAL"
     assert await states(house, numbers) == ["RELEASED", waiting, waiting, waiting, "HELD"]
     assert (await status(house, numbers[4])).movement.HasField("arrived_at")
+    # Of GREEN-2 only a part came.
+    assert await refusals(house) == [(BAGS[0], "wings", True, 1)]
     # What is filed later arrives as well.
     later = await file(house, "GREEN-6", BAGS[0])
     assert await states(house, [later]) == ["RELEASED"]

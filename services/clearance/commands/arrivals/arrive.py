@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from services.clearance.carriage.binding import Arrival, Effective, Register, bo
 from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
 from services.clearance.consignment.lifecycle.machine import apply, situation
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.state.transport_numbers import numbers_of, travels_under_each
+from services.clearance.consignment.state.transport_numbers import numbers_of, partly_in, travels_under_each
 from services.clearance.consignment.transitions import HELD, Change, Event, State
 from services.clearance.presentation.law import PresentationLaw, included
 from services.clearance.store import Row, Store
@@ -62,29 +63,29 @@ class Arrive:
             bindings = await self.store.carriers.binding_revision(reading)
             revisions = await self.store.arrivals.revisions(reading, counts)
         unbound: set[str] = set()
-        chunk: list[tuple[str, str]] = []
-        chunk_mrns: set[str] = set()
+        chunk: dict[str, str] = {}
+
+        async def apply(left: int) -> None:
+            """Apply the arrivals of all but the last consignments of the chunk, at most CHUNK_ROWS in a transaction."""
+            while len(chunk) > left:
+                part = [(chunk.pop(mrn), mrn) for mrn in list(islice(chunk, CHUNK_ROWS))]
+                unbound.update(await self.apply_chunk(part, counts, trace, carrier))
+
         for document in counts:
             after = NOWHERE
             while True:
                 async with self.store.database.connection() as reading:
                     batches = await self.store.references.under_master(reading, document, after, _BATCHES_A_LOOK)
                 for ref, mrns in batches:
-                    if not chunk_mrns.isdisjoint(mrns):
-                        # Found under their master document and in their receptacle: each counts by itself.
-                        unbound |= await self.apply_chunk(chunk, counts, trace, carrier)
-                        chunk, chunk_mrns = [], set()
-                    chunk.extend((document, mrn) for mrn in mrns)
-                    chunk_mrns.update(mrns)
+                    if not chunk.keys().isdisjoint(mrns):
+                        # Goods that are found under their master document and in their receptacle count in both.
+                        await apply(0)
+                    chunk.update(dict.fromkeys(mrns, document))
                     after = ref
-                while len(chunk) >= CHUNK_ROWS:
-                    unbound |= await self.apply_chunk(chunk[:CHUNK_ROWS], counts, trace, carrier)
-                    del chunk[:CHUNK_ROWS]
-                    chunk_mrns = {mrn for _, mrn in chunk}
+                await apply(CHUNK_ROWS - 1)
                 if len(batches) < _BATCHES_A_LOOK:
                     break
-        if chunk:
-            unbound |= await self.apply_chunk(chunk, counts, trace, carrier)
+        await apply(0)
         async with self.store.database.transaction() as tx:
             changed = bool(unbound) and await self.store.carriers.binding_revision(tx, lock=True) != bindings
             if any(each.invalidated for each in counts.values()):
@@ -122,7 +123,8 @@ class Arrive:
             changed = [places[mrn] for mrn in after.strings("mrn").tolist()]
             states[changed] = after.ints("state").values
         _count(documents, Strings.of([by_mrn[mrn] for mrn in table.strings("mrn").tolist()]), states, own)
-        return chosen.unbound
+        waiting = table.take(np.flatnonzero(~chosen.present & ~table.ints("arrived_at").valid))
+        return chosen.unbound | partly_in(waiting, arrivals)
 
     async def _notify_invalidated(
         self,

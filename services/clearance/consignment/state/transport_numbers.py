@@ -53,6 +53,15 @@ def only_receptacle(table: Table) -> Strings:
     return Strings.of([next(iter(each)) if len(each) == 1 else "" for each in distinct])
 
 
+def partly_in(table: Table, numbers: Collection[str]) -> set[str]:
+    """Return those of some numbers that are receptacles of goods in several ones: their arrivals have no effect on these goods."""
+    if not table.may_have("receptacles"):
+        return set()
+    owners, values = _lists(table)
+    partly = values.isin(numbers) & ~only_receptacle(table).present[owners]
+    return set(values.take(np.flatnonzero(partly)).tolist())
+
+
 def added_receptacles(table: Table, former: Table | None = None) -> list[tuple[str, int]]:
     """Return the receptacles of consignments, each with the row, under which these did not travel as their `former` states."""
     if not table.may_have("receptacles"):

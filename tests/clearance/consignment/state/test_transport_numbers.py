@@ -12,6 +12,7 @@ from services.clearance.consignment.state.transport_numbers import (
     added_receptacles,
     numbers_of,
     only_receptacle,
+    partly_in,
     travels_under,
     travels_under_each,
 )
@@ -43,6 +44,9 @@ def test_the_numbers_of_goods_equal_those_of_a_scalar_version(rows: list[tuple[t
     ]
     assert travels_under(states, {"A", "M"}).tolist() == [bool(own & {"A", "M"}) for own in under]
     assert only_receptacle(states).tolist() == [bags[0] if len(set(bags)) == 1 else "" for _, bags in new]
+    assert partly_in(states, {"A", "B"}) == {
+        bag for _, bags in new if len(set(bags)) > 1 for bag in bags if bag in ("A", "B")
+    }
     for before in (None, former):
         known = [set[str]() if before is None else {before[row][0], *before[row][1]} for row in range(len(new))]
         expected = {

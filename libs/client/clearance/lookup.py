@@ -12,7 +12,7 @@ from luxor.clearance.v1.clearance_pb2 import StatusQuery
 async def find(
     client: Client, references: Sequence[str], *, filer: str, limit: int = 20, history: bool = False
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return what is known by reference, each tried as MRN, local reference of `filer`, house and master document, and receptacle.
+    """Return what is known by reference, each tried as MRN, local reference of `filer`, house and master document.
 
     A client of a filer names no `filer`: its own are meant. Raise LuxorError where the call fails.
     """
@@ -41,8 +41,6 @@ def _queries(reference: str, filer: str, limit: int) -> list[StatusQuery]:
         StatusQuery(house_document_number=reference, page_size=limit),
         StatusQuery(master_document_number=reference, page_size=limit),
     ]
-    if len(reference) <= 35:
-        queries.append(StatusQuery(receptacle=reference, page_size=limit))
     if len(reference) <= 22:
         queries.insert(0, StatusQuery(local_reference=reference, filer=filer))
     return queries

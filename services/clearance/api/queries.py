@@ -1,4 +1,4 @@
-"""Queries of consignments: by five references, in bulk and in pages, and the officers' list of work.
+"""Queries of consignments: by four references, in bulk and in pages, and the officers' list of work.
 
 They read the store and change nothing.
 """
@@ -31,7 +31,6 @@ Place = tuple[int | str, ...]
 FORMS: Final[dict[str, tuple[int | str, ...]]] = {
     "house_document_number": ("",),
     "master_document_number": (0, 0, 0),
-    "receptacle": (0, 0, 0),
 }
 """The form of a place in each list: an MRN; or day, number and row of a batch."""
 _STATES_A_LOOK: Final = 250
@@ -45,7 +44,7 @@ _ROWS_A_ROUND: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query. `kind` is mrn, local_reference, house_document_number, master_document_number or receptacle."""
+    """One query. `kind` is mrn, local_reference, house_document_number or master_document_number."""
 
     kind: str
     value: str
@@ -112,7 +111,7 @@ class Inquiry:
         for place, answer in zip(house, listed, strict=True):
             found[place] = answer
         for place, query in enumerate(queries):
-            if query.kind in ("master_document_number", "receptacle"):
+            if query.kind == "master_document_number":
                 found[place] = await self._under_master(query, viewer, room)
         return found
 
@@ -161,9 +160,7 @@ class Inquiry:
         if room.left <= 0:
             return found
         async with self.store.database.connection() as tx:
-            # Who carries the goods of a receptacle, their master documents say as well.
-            names = await viewer.names(tx, query.value) if query.kind == "master_document_number" else None
-            filers = await viewer.owners(tx)
+            names, filers = await viewer.names(tx, query.value), await viewer.owners(tx)
         looks = min(_BATCHES_A_LOOK, query.limit + 1)
         rows = query.limit + 1
         while True:

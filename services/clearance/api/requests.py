@@ -26,13 +26,7 @@ PAGE_MAX: Final = 1_000
 DOCUMENT_CHARACTERS_MAX: Final = 70
 NOTE_CHARACTERS_MAX: Final = 512
 ITEMS_MAX: Final = 999
-_CHARACTERS_MAX: Final = {
-    "mrn": 18,
-    "local_reference": 22,
-    "house_document_number": 70,
-    "master_document_number": 70,
-    "receptacle": 35,
-}
+_CHARACTERS_MAX: Final = {"mrn": 18, "local_reference": 22, "house_document_number": 70, "master_document_number": 70}
 _CONVEYANCE_CHARACTERS_MAX: Final = 17
 _REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 _PLACE: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}")
@@ -41,8 +35,8 @@ AHEAD_MICROS_MAX: Final = 3_600_000_000
 _METHODS: Final = frozenset(pb.InspectionMethod.values()) - {0}
 _VIOLATIONS: Final = frozenset(pb.Violation.values()) - {0}
 _ASKED_BY: Final = {
-    Role.CARRIER: frozenset({"house_document_number", "master_document_number", "receptacle"}),
-    Role.AGENCY: frozenset({"mrn", "house_document_number", "master_document_number", "receptacle"}),
+    Role.CARRIER: frozenset({"house_document_number", "master_document_number"}),
+    Role.AGENCY: frozenset({"mrn", "house_document_number", "master_document_number"}),
 }
 """The references by which carriers and agencies ask; by others they could confirm what they do not read, such as the filer."""
 

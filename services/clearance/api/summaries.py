@@ -20,12 +20,7 @@ async def summaries(
     answers: dict[int, pb.TransportSummary] = {}
     left = COUNTED_MAX
     for place, (asked, query) in enumerate(zip(status_queries, read, strict=True)):
-        if (
-            query is None
-            or not asked.with_summary
-            or query.kind not in ("master_document_number", "receptacle")
-            or role not in READERS
-        ):
+        if query is None or not asked.with_summary or query.kind != "master_document_number" or role not in READERS:
             continue
         if query.value not in counted:
             found = await summarize(store, query.value, left)

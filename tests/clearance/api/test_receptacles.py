@@ -217,9 +217,12 @@ async def test_a_bulk_release_by_receptacle_releases_what_is_in_it(house: House,
     await check(house)
 
 
-async def test_goods_that_arrived_by_document_and_receptacle_are_on_the_flight_once(house: House) -> None:
+@pytest.mark.parametrize("order", [(BAGS[0], MASTER), (MASTER, BAGS[0])])
+async def test_goods_that_arrived_by_document_and_receptacle_are_on_the_flight_once(
+    house: House, order: tuple[str, str]
+) -> None:
     await file(house, "RED-1", BAGS[0])
-    for number in (BAGS[0], MASTER):
+    for number in order:
         await arrive(house, number)
     flight = bulk.Conveyance(conveyance_reference="LX0188", arrived_on=ARRIVED_ON)
     answer = await release_all(house, conveyance=flight)

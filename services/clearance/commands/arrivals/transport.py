@@ -51,7 +51,8 @@ async def consignments_after(
         following = await _documents_after(store, reading, transport, document)
         if not document:
             document = following.pop(0) if following else ""
-        while document and len(documents) < rows_max:
+        is_full = False
+        while document and not is_full:
             # The batch in which the previous chunk ended is read again from its row on.
             after = BatchRef(day, batch - 1) if row else BatchRef(day, batch)
             batches = await store.references.under_master(
@@ -60,9 +61,14 @@ async def consignments_after(
             for ref, mrns in batches:
                 begin = row if (ref.day, ref.id) == (day, batch) else 0
                 end = min(len(mrns), begin + rows_max - len(documents))
+                if not documents.keys().isdisjoint(mrns[begin:end]):
+                    # Found by another number before: they are in the next chunk under this one.
+                    is_full = True
+                    break
                 documents |= dict.fromkeys(mrns[begin:end], document)
                 day, batch, row = ref.day, ref.id, end if end < len(mrns) else 0
-                if len(documents) >= rows_max:
+                is_full = len(documents) >= rows_max
+                if is_full:
                     break
             else:
                 if len(batches) < _BATCHES_A_LOOK:

@@ -176,8 +176,7 @@ class Decide:
             reported = found.columns()
             table = table.with_columns(reported.columns())
             table = self.presentation.arriving(table, reported.arrived_at, tally.at)
-            waiting = part.table.take(np.flatnonzero(~found.present))
-            tally.unbound |= found.unbound | partly_in(waiting, arrivals)
+            tally.unbound |= found.unbound | partly_in(table, ~found.present, arrivals)
         events = np.where(part.release, np.int64(Event.DECIDED_RELEASE), np.int64(Event.DECIDED_HOLD))
         if recommendation.is_assessed(table):
             table, events = _loaded_though_forbidden(

@@ -105,12 +105,19 @@ class CarrierTables:
         for each in bindings:
             by_kind[each.kind].append(each)
         named = by_kind[BindingKind.IDENTIFIER]
-        # An identifier concerns its carrier, and the carrier with this id, under documents whose filings name it.
+        # The list of a document concerns the receptacles of the goods under it; an identifier concerns its carrier, and the carrier with this id,
+        # under documents whose filings name it.
         await tx.raw.execute(
             """
             update arrival a set again = true, revision = a.revision + 1 from (
                 select o.document_number, o.carrier from arrival o where o.unbound and o.reversed_at is null and (
                     o.document_number = any($1)
+                    or (cardinality($1::text[]) > 0 and o.document_number in (
+                        select r.document_number from arrival p join master_document r on r.document_number = p.document_number, unnest(r.mrns) g(mrn)
+                        where p.unbound and p.reversed_at is null and g.mrn in (
+                            select unnest(m.mrns) from master_document m where m.document_number = any($1)
+                        )
+                    ))
                     or (cardinality($2::text[]) > 0 and exists (
                         select from generate_series($3::integer, $4::integer) as n where left(o.document_number, n) = any($2)
                     ))

@@ -24,6 +24,7 @@ from services.clearance.consignment.controls.views import carried_notices
 from services.clearance.consignment.notice_kinds import OWED, kinds, of_movements
 from services.clearance.consignment.proposals.proposal import has_proposals
 from services.clearance.consignment.state.awaited_parts import to_notify
+from services.clearance.consignment.state.transport_numbers import only_receptacle
 from services.clearance.licences.need import has_needs
 from services.clearance.metrics import count_states
 from services.clearance.notices.agencies import notified
@@ -76,8 +77,10 @@ PURGED: Final = (
 PURGED_BY_HASH: Final = ("former_local_reference", "former_house_document", "master_document", "arrival")
 """Those that are partitioned by a hash."""
 _PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
-_Bound: TypeAlias = tuple[int, str, str, int]
-"""A row whose carriers are those of a document: the row, the document, the carrier that the filing names, and the day of the binding."""
+_Bound: TypeAlias = tuple[int, str, str, str, int]
+"""A row whose carriers are those of a document or receptacle: the row, the document, the carrier that the filing names, the receptacle, and the day
+of the binding.
+"""
 
 
 class Store:
@@ -331,14 +334,16 @@ class Store:
         bound: list[_Bound] = []
         if loading is not None and loading.any():
             today = await self.now(tx) // MICROS_PER_DAY
-            names = ("master_document_number", "carrier_identifier")
-            parties = (table.strings(each).take(np.flatnonzero(loading)).tolist() for each in names)
-            bound += [(*each, today) for each in zip(np.flatnonzero(loading).tolist(), *parties, strict=True)]
+            rows = np.flatnonzero(loading)
+            texts = [table.strings(each).take(rows) for each in ("master_document_number", "carrier_identifier")]
+            texts.append(only_receptacle(table).take(rows))
+            carried = zip(rows.tolist(), *(each.tolist() for each in texts), strict=True)
+            bound += [(*each, today) for each in carried]
         if moved.any():
             rows = np.flatnonzero(moved & heard)
             days = (table.ints("changed_at").values[rows] // MICROS_PER_DAY).tolist()
             documents = table.strings("transit_document_number").take(rows).tolist()
-            bound += [(row, each, "", day) for row, each, day in zip(rows.tolist(), documents, days, strict=True)]
+            bound += [(row, each, "", "", day) for row, each, day in zip(rows.tolist(), documents, days, strict=True)]
         if bound:
             await self._notify_bound(tx, ref, np.where(heard, carriers.values(), ""), bound)
         elif any(carriers.dictionary):
@@ -351,11 +356,15 @@ class Store:
         self, tx: Transaction, ref: BatchRef, arrived: NDArray[Any], bound: Sequence[_Bound]
     ) -> None:
         """Write notices of the states of a batch to the carriers in `arrived`, and to all that are bound to some rows; one of a row to each."""
-        register = await self.carriers.register(tx, {each[1] for each in bound}, {each[2] for each in bound})
+        documents = {number for each in bound for number in (each[1], each[3])}
+        register = await self.carriers.register(tx, documents, {each[2] for each in bound})
         groups: dict[str, list[int]] = {}
         pairs = {(row, carrier) for row, carrier in enumerate(arrived.tolist()) if carrier}
-        for row, document, name, day in bound:
-            pairs |= {(row, carrier) for carrier in register.carriers(document, name, day)}
+        for row, document, name, receptacle, day in bound:
+            carriers = register.carriers(document, name, day)
+            if receptacle:
+                carriers |= register.receptacle_carriers(receptacle, document, name, day)
+            pairs |= {(row, carrier) for carrier in carriers}
         for row, carrier in sorted(pairs):
             groups.setdefault(carrier_key(carrier), []).append(row)
         await self.notices.append_groups(tx, ref, groups)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -13,15 +14,22 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from services.clearance.commands.arrivals.arrive import Arrive
+from services.clearance.commands.arrivals.reverse_arrival import Reversal
 from services.clearance.consignment.transitions import State
 from tests.clearance.bulk_releases import release_all
 from tests.clearance.carriers import DOCUMENT, PREFIX, bind, refusals
-from tests.clearance.desk import ACCEPTED_AT, MASTER, filings, mrns
-from tests.clearance.desk_commands import check_versions
+from tests.clearance.controls import notices
+from tests.clearance.desk import ACCEPTED_AT, MASTER, TRACE, Desk, filings, mrns
+from tests.clearance.desk_commands import PRESENTATION, arrival, check_versions
+from tests.clearance.desk_commands import arrive as arrive_at_desk
+from tests.clearance.dying import Died, DyingDatabase
 from tests.clearance.inspections import status
+from tests.clearance.loading import NONE, parameters, recommending
+from tests.clearance.release_lists import made
 from tests.clearance.service_client import SECONDS, House, arrivals, ask
 
 ARRIVED_ON = time.strftime("%Y-%m-%d", time.gmtime((ACCEPTED_AT - 10**9) / 10**6))
+LATEST = 2**60
 BAGS = ("CNSHAADEFRAAAUN10001001000010", "CNSHAADEFRAAAUN10001002000010", "CNSHAADEFRAAAUN10001003110010")
 
 
@@ -51,6 +59,12 @@ async def reverse(house: House, number: str) -> carriers.ReversalResult:
     request.arrivals.add(master_document_number=number)
     stub = CarrierServiceStub(await house.service.channel("carrier", "wings"))
     return (await stub.ReverseArrivals(request, timeout=SECONDS)).results[0]
+
+
+async def reverse_at_desk(house: House, number: str) -> None:
+    reversal = Reversal(house.desk.store, law=PRESENTATION)
+    await reversal.begin(number, "wings", "officer/otto")
+    await reversal.reverse(number, "wings", trace=TRACE, by="officer/otto")
 
 
 async def states(house: House, numbers: Sequence[str]) -> list[str]:
@@ -229,13 +243,89 @@ async def test_goods_that_arrived_by_document_and_receptacle_are_on_the_flight_o
     assert (answer.consignments, answer.released) == (1, 1)
 
 
-async def test_goods_that_arrived_by_their_receptacle_stay_in_it(house: House) -> None:
-    number = await file(house, "RED-1", BAGS[0])
-    assert await file(house, "RED-1", BAGS[1], version=2) == number
-    assert await found(house, BAGS[1]) == [number]
-    await arrive(house, BAGS[1])
-    await file(house, "RED-1", BAGS[2], version=3)
-    now = await house.desk.states([number])
-    assert now.ints("filing_version").tolist() == [2]
-    assert (await status(house, number)).filing.receptacles == [BAGS[1]]
+async def test_goods_that_arrived_by_their_receptacle_stay_in_it_where_they_can_be_amended_until_the_presentation(
+    house: House,
+) -> None:
+    house.desk.decide.presentation = house.desk.arrive.law = PRESENTATION
+    by_bag, by_master = await file(house, "RED-1", BAGS[0]), await file(house, "RED-2", BAGS[1])
+    assert await file(house, "RED-1", BAGS[1], version=2) == by_bag
+    assert await found(house, BAGS[1]) == [by_master, by_bag]
+    await arrive_at_desk(house.desk, arrival(MASTER), "a1")
+    await reverse_at_desk(house, MASTER)
+    await file(house, "RED-2", BAGS[2], version=2)
+    await arrive_at_desk(house.desk, arrival(BAGS[1]), "a2")
+    await arrive_at_desk(house.desk, arrival(MASTER), "a3")
+    for bags, version in (((BAGS[2],), 3), (BAGS[1:], 4), ((), 5)):
+        await file(house, "RED-1", *bags, version=version)
+        assert (await status(house, by_bag)).filing.receptacles == [BAGS[1]]
+    await file(house, "RED-1", BAGS[1], BAGS[1], version=6)
+    await file(house, "RED-2", BAGS[0], version=3)
+    now = await house.desk.states([by_bag, by_master])
+    assert now.ints("filing_version").tolist() == [6, 3]
+    assert now.bools("arrived_by_receptacle").values.tolist() == [True, False]
+    assert now.ints("arrived_at").valid.tolist() == [True, True]
     await check(house)
+
+
+async def test_goods_arrive_by_their_other_number_though_the_reversal_ended_early(house: House) -> None:
+    number = await file(house, "RED-1", BAGS[0])
+    await arrive(house, BAGS[0])
+    await arrive(house, MASTER)
+    database = DyingDatabase(house.desk.store.database)
+    dying = Reversal(Desk(database.as_database, house.desk.neighbours, house.desk.channel).store)
+    await dying.begin(BAGS[0], "wings", "carrier/wings")
+    database.commits = 1
+    with pytest.raises(Died):
+        await dying.reverse(BAGS[0], "wings", trace=TRACE, by="carrier/wings")
+    assert not (await house.desk.states([number])).ints("arrived_at").valid.any()
+    assert await Reversal(house.desk.store).finish(LATEST, 100) == 1
+    now = await house.desk.states([number])
+    assert now.ints("arrived_at").valid.all()
+    assert not now.bools("arrived_by_receptacle").values.any()
+    await check(house)
+
+
+async def test_a_corrected_list_of_the_master_document_lets_the_arrival_of_the_receptacle_take_effect(
+    house: House,
+) -> None:
+    await bind(house, DOCUMENT, MASTER, "boats", "d1")
+    first, moved = await file(house, "GREEN-1", BAGS[0]), await file(house, "GREEN-2", BAGS[1])
+    await file(house, "GREEN-2", BAGS[0], version=2)
+    other = await file(house, "GREEN-3", BAGS[2], master="16000000009")
+    await bind(house, DOCUMENT, "16000000009", "boats", "d2")
+    for bag in (BAGS[0], BAGS[2]):
+        await arrive(house, bag)
+    assert await states(house, [first, moved, other]) == ["AWAITING_ARRIVAL"] * 3
+    await bind(house, DOCUMENT, MASTER, "wings", "d3")
+    # The list of another document does not concern the arrival.
+    assert await Arrive(house.desk.store).finish(0, 100) == 1
+    assert await states(house, [first, moved, other]) == ["RELEASED", "RELEASED", "AWAITING_ARRIVAL"]
+    await check(house)
+
+
+async def test_a_carrier_that_a_receptacle_is_bound_to_reads_what_may_be_loaded(house: House) -> None:
+    def unnamed(number: int, row: Consignment) -> None:
+        row.ClearField("carrier_identifier")
+        row.receptacles[:] = (BAGS[:1], BAGS[1:2], BAGS[:2], ())[number]
+
+    await bind(house, DOCUMENT, BAGS[0], "boats", "d1")
+    house.desk.decide.parameters = parameters()
+    house.desk.neighbours.loading = recommending(lambda *_: NONE, [])
+    filed = filings([f"GREEN-{number}" for number in range(4)], change=unnamed)
+    await house.desk.consume(filed)
+    heard = await notices(house, "carrier", "boats")
+    assert [each.mrn for each in heard] == mrns(filed)[:1]
+    assert await notices(house, "carrier", "wings") == []
+
+
+async def test_a_release_list_of_a_flight_and_its_receptacles_has_each_of_the_goods_once(
+    house: House, tmp_path: Path
+) -> None:
+    await file(house, "RED-1", BAGS[0])
+    await file(house, "RED-2", *BAGS[:2])
+    await file(house, "RED-3")
+    await file(house, "RED-4", BAGS[1], master="16000000009")
+    listed = await made(house, tmp_path / "first.csv", BAGS[1], MASTER, BAGS[0], page_size=1)
+    assert sorted(each.house_document for each in listed.entries) == [f"H-RED-{number}" for number in (1, 2, 3, 4)]
+    listed = await made(house, tmp_path / "second.csv", BAGS[1])
+    assert sorted(each.house_document for each in listed.entries) == ["H-RED-2", "H-RED-4"]

@@ -65,7 +65,7 @@ class Arrive:
         unbound: set[str] = set()
         chunk: dict[str, str] = {}
 
-        async def apply(left: int) -> None:
+        async def apply_rest(left: int) -> None:
             """Apply the arrivals of all but the last consignments of the chunk, at most CHUNK_ROWS in a transaction."""
             while len(chunk) > left:
                 part = [(chunk.pop(mrn), mrn) for mrn in list(islice(chunk, CHUNK_ROWS))]
@@ -79,13 +79,13 @@ class Arrive:
                 for ref, mrns in batches:
                     if not chunk.keys().isdisjoint(mrns):
                         # Goods that are found under their master document and in their receptacle count in both.
-                        await apply(0)
+                        await apply_rest(0)
                     chunk.update(dict.fromkeys(mrns, document))
                     after = ref
-                await apply(CHUNK_ROWS - 1)
+                await apply_rest(CHUNK_ROWS - 1)
                 if len(batches) < _BATCHES_A_LOOK:
                     break
-        await apply(0)
+        await apply_rest(0)
         async with self.store.database.transaction() as tx:
             changed = bool(unbound) and await self.store.carriers.binding_revision(tx, lock=True) != bindings
             if any(each.invalidated for each in counts.values()):
@@ -123,8 +123,7 @@ class Arrive:
             changed = [places[mrn] for mrn in after.strings("mrn").tolist()]
             states[changed] = after.ints("state").values
         _count(documents, Strings.of([by_mrn[mrn] for mrn in table.strings("mrn").tolist()]), states, own)
-        waiting = table.take(np.flatnonzero(~chosen.present & ~table.ints("arrived_at").valid))
-        return chosen.unbound | partly_in(waiting, arrivals)
+        return chosen.unbound | partly_in(table, ~chosen.present & ~table.ints("arrived_at").valid, arrivals)
 
     async def _notify_invalidated(
         self,

@@ -88,7 +88,10 @@ class Reversal:
                 after, outcome = apply_event(without_times(table.take(chosen)), details)
                 after = recommendation.assessed_on_reversal(after)
                 done = np.flatnonzero(outcome.effective)
-                others |= numbers_of(table.take(chosen[done]))
+                # Also of what an earlier call reversed that ended early.
+                waits = ~table.ints("arrived_at").valid
+                waits[chosen[done]] = True
+                others |= numbers_of(table.take(np.flatnonzero(waits)))
                 if len(done):
                     known = [rows[place] for place in chosen[done].tolist()]
                     ref = await self._store.succeed(tx, after.take(done), known, trace=trace)

@@ -10,7 +10,7 @@ from libs.columns import Table
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from services.clearance.consignment.state.arrivals import arrival_numbers
-from services.clearance.consignment.state.transport_numbers import travels_under_each
+from services.clearance.consignment.state.transport_numbers import travels_under, travels_under_each
 from services.clearance.store import Store
 
 _BATCHES_A_LOOK: Final = 32
@@ -91,6 +91,12 @@ def travels(states: Table, transport: Transport, documents: Mapping[str, str]) -
     """Return which consignments belong to the transport: an amendment may have moved them, or another carrier's arrival may be theirs."""
     numbers = [documents[mrn] for mrn in states.strings("mrn").tolist()]
     found = travels_under_each(states, numbers)
+    if len(transport.masters) > 1:
+        # Goods under several of the numbers are those of the first.
+        first = np.full(states.rows, "", object)
+        for number in reversed(transport.masters):
+            first[travels_under(states, {number})] = number
+        found &= first == np.array(numbers, object)
     if not transport.masters:
         # What was reported by master document and by receptacle is in the conveyance once.
         found &= np.array(

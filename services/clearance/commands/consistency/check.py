@@ -277,14 +277,14 @@ class Check:
         known = [chain for chain in chains.values() if chain.whole]
         mrns = [chain.row.mrn for chain in known]
         houses = [chain.house for chain in known]
-        places = {(each.master, each.entry_batch) for each in known if each.master}
+        places = {(number, each.entry_batch) for each in known for number in (each.master, *each.receptacles) if number}
         async with self._store.database.connection() as reading:
             filers = [chain.filer for chain in known]
             local = await self._store.references.by_local(reading, filers, [each.local_reference for each in known])
             # A shorter text is before all that begin with it.
             before = [mrn[:-1] for mrn in mrns]
             under_house = await self._store.references.by_house_documents(reading, houses, before, [2] * len(mrns))
-            masters = await self._store.references.masters(reading, places)
+            entries = await self._store.references.masters(reading, places)
             for number, (mrn, chain) in enumerate(zip(mrns, known, strict=True)):
                 leads_to = local.get(number, "")
                 # After its retention a reference may name a later consignment.
@@ -295,9 +295,10 @@ class Check:
                 found += [
                     reference(mrn, "receptacle", each)
                     for each in chain.receptacles
-                    if not await self._under(reading, each, mrn)
+                    if mrn not in entries.get((each, chain.entry_batch), ())
+                    and not await self._under(reading, each, mrn)
                 ]
-                if not chain.master or mrn in masters.get((chain.master, chain.entry_batch), ()):
+                if not chain.master or mrn in entries.get((chain.master, chain.entry_batch), ()):
                     continue
                 if not await self._under(reading, chain.master, mrn):
                     found.append(reference(mrn, "master document", chain.master))

@@ -47,18 +47,23 @@ def only_receptacle(table: Table) -> Strings:
     """
     if not table.may_have("receptacles"):
         return Strings.absent(table.rows)
-    lists = table.ragged("receptacles")
-    texts = _lists(table)[1].tolist()
-    distinct = [set(texts[lists.span(row)]) for row in range(table.rows)]
-    return Strings.of([next(iter(each)) if len(each) == 1 else "" for each in distinct])
+    owners, values = _lists(table)
+    if not len(values):
+        return Strings.absent(table.rows)
+    dictionary = [*values.dictionary] if "" in values.dictionary else [*values.dictionary, ""]
+    first = np.full(table.rows, dictionary.index(""), np.int32)
+    # The value that is written last is the first one of its row.
+    first[owners[::-1]] = values.indices[::-1]
+    first[owners[values.indices != first[owners]]] = dictionary.index("")
+    return Strings(dictionary, first).compact()
 
 
-def partly_in(table: Table, numbers: Collection[str]) -> set[str]:
-    """Return those of some numbers that are receptacles of goods in several ones: their arrivals have no effect on these goods."""
+def partly_in(table: Table, rows: NDArray[np.bool_], numbers: Collection[str]) -> set[str]:
+    """Return those of some numbers that are receptacles of goods in several ones, among some rows: their arrivals have no effect on these goods."""
     if not table.may_have("receptacles"):
         return set()
     owners, values = _lists(table)
-    partly = values.isin(numbers) & ~only_receptacle(table).present[owners]
+    partly = values.isin(numbers) & (rows & ~only_receptacle(table).present)[owners]
     return set(values.take(np.flatnonzero(partly)).tolist())
 
 
@@ -73,7 +78,7 @@ def added_receptacles(table: Table, former: Table | None = None) -> list[tuple[s
     if former is not None:
         before = {(number, row) for row, number in enumerate(former.strings("master_document_number").tolist())}
         before |= dict.fromkeys(added_receptacles(former)).keys()
-    return [(number, row) for number, row in pairs if number != masters[row] and (number, row) not in before]
+    return [(number, row) for number, row in pairs if number not in ("", masters[row]) and (number, row) not in before]
 
 
 def _lists(table: Table) -> tuple[NDArray[np.int64], Strings]:

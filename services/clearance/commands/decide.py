@@ -11,7 +11,7 @@ from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from services.clearance.carriage.binding import Arrival, Effective, effective
 from services.clearance.commands.arrivals.amended_numbers import differs, store_numbers
-from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
+from services.clearance.commands.arrivals.carriage import report_without_effect
 from services.clearance.commands.goods.order_controls import order_controls
 from services.clearance.commands.goods.referrals import store_referrals
 from services.clearance.commands.goods.writing_off import WritingOff
@@ -24,7 +24,7 @@ from services.clearance.consignment.screening import ALARM, alarmed, only_alarms
 from services.clearance.consignment.state.amendment import amended_states
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.state.transport_numbers import numbers_of, only_receptacle, partly_in
+from services.clearance.consignment.state.transport_numbers import carriage, numbers_of, only_receptacle, partly_in
 from services.clearance.consignment.state.withdrawal import refused_states
 from services.clearance.consignment.transitions import FINAL, Event
 from services.clearance.goods_controls import law as goods_law
@@ -172,7 +172,7 @@ class Decide:
         """
         table, found = part.table, None
         if arrivals:
-            found = effective(*carriage(table), arrivals, await bindings_of(self.store, tx, table))
+            found = effective(*carriage(table), arrivals, await self.store.carriers.register_of(tx, table))
             reported = found.columns()
             table = table.with_columns(reported.columns())
             table = self.presentation.arriving(table, reported.arrived_at, tally.at)

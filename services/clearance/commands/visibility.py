@@ -14,11 +14,10 @@ from libs.customs.time import MICROS_PER_DAY
 from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from services.clearance.carriage.binding import bound, effective
-from services.clearance.commands.arrivals.carriage import bindings_of, carriage
 from services.clearance.consignment.columns import in_transit
 from services.clearance.consignment.controls.control import asked_to_control
 from services.clearance.consignment.notice_kinds import of_movements
-from services.clearance.consignment.state.transport_numbers import numbers_of
+from services.clearance.consignment.state.transport_numbers import carriage, numbers_of
 from services.clearance.store import Row, Store
 from services.clearance.store.parties.representations import Entrusted
 
@@ -27,7 +26,7 @@ _STATES_A_LOOK: Final = 250
 
 async def bound_to(store: Store, tx: Transaction, states: Table, carrier: str) -> NDArray[np.bool_]:
     """Return which consignments are bound to a carrier, shape (n,): today, or on the day on which it recorded the arrival that took effect."""
-    carried, register = carriage(states), await bindings_of(store, tx, states)
+    carried, register = carriage(states), await store.carriers.register_of(tx, states)
     found = bound(*carried, register, carrier, await store.now(tx) // MICROS_PER_DAY)
     arrived = states.strings("arrival_carrier").isin({carrier}) & ~found
     if arrived.any():

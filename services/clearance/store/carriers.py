@@ -5,6 +5,7 @@ from typing import Final
 
 import asyncpg
 
+from libs.columns import Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import Transaction
 from libs.store.tables import bulk
@@ -16,6 +17,7 @@ from services.clearance.carriage.binding import (
     Register,
     keys_of,
 )
+from services.clearance.consignment.state.transport_numbers import carriage
 
 REFUSED_DAYS: Final = 90
 """Days for which refused arrivals are stored."""
@@ -61,6 +63,11 @@ class CarrierTables:
             "select * from carrier_binding_find($1, $2)", [kind for kind, _ in keys], [value for _, value in keys]
         )
         return Register(map(_binding, records))
+
+    async def register_of(self, tx: Transaction, table: Table) -> Register:
+        """Return the bindings that may concern these consignments."""
+        masters, names, receptacles = carriage(table)
+        return await self.register(tx, {*masters.dictionary, *receptacles.dictionary}, names.dictionary)
 
     async def identifiers_of(self, tx: Transaction, carrier: str) -> list[str]:
         """Return the names that the register binds to a carrier."""

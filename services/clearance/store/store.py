@@ -24,7 +24,7 @@ from services.clearance.consignment.controls.views import carried_notices
 from services.clearance.consignment.notice_kinds import OWED, kinds, of_movements
 from services.clearance.consignment.proposals.proposal import has_proposals
 from services.clearance.consignment.state.awaited_parts import to_notify
-from services.clearance.consignment.state.transport_numbers import only_receptacle
+from services.clearance.consignment.state.transport_numbers import carriage
 from services.clearance.licences.need import has_needs
 from services.clearance.metrics import count_states
 from services.clearance.notices.agencies import notified
@@ -335,9 +335,7 @@ class Store:
         if loading is not None and loading.any():
             today = await self.now(tx) // MICROS_PER_DAY
             rows = np.flatnonzero(loading)
-            texts = [table.strings(each).take(rows) for each in ("master_document_number", "carrier_identifier")]
-            texts.append(only_receptacle(table).take(rows))
-            carried = zip(rows.tolist(), *(each.tolist() for each in texts), strict=True)
+            carried = zip(rows.tolist(), *(each.take(rows).tolist() for each in carriage(table)), strict=True)
             bound += [(*each, today) for each in carried]
         if moved.any():
             rows = np.flatnonzero(moved & heard)

@@ -13,10 +13,10 @@ from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from libs.telemetry import span
 from services.clearance.carriage.binding import Arrival, Effective, Register, bound, effective
-from services.clearance.commands.arrivals.carriage import bindings_of, carriage, report_without_effect
+from services.clearance.commands.arrivals.carriage import report_without_effect
 from services.clearance.consignment.lifecycle.machine import apply, situation
 from services.clearance.consignment.state.event import EventDetails, apply_event
-from services.clearance.consignment.state.transport_numbers import numbers_of, partly_in, travels_under_each
+from services.clearance.consignment.state.transport_numbers import carriage, numbers_of, partly_in, travels_under_each
 from services.clearance.consignment.transitions import HELD, Change, Event, State
 from services.clearance.presentation.law import PresentationLaw, included
 from services.clearance.store import Row, Store
@@ -105,7 +105,7 @@ class Arrive:
             # In the order in which they are stored, so that whole batches are read as they are.
             rows = {row.mrn: row for row in sorted(found.values(), key=lambda row: (row.ref, row.row))}
             table = _under(await self.store.states(reading, list(rows.values())), by_mrn)
-            register = await bindings_of(self.store, reading, table)
+            register = await self.store.carriers.register_of(reading, table)
         chosen = effective(*carriage(table), arrivals, register)
         own = self._own(table, arrivals, register, carrier)
         present = np.flatnonzero(chosen.present)
@@ -177,7 +177,7 @@ class Arrive:
             rows = [locked[mrn] for mrn in mrns]
             if any(row != previous[row.mrn] for row in rows):
                 table = await self.store.states(tx, rows)
-                register = await bindings_of(self.store, tx, table)
+                register = await self.store.carriers.register_of(tx, table)
             # The lock excludes reversals: an arrival that is being reversed is not returned, and a returned one is not reversed before the commit.
             arrivals = await self.store.arrivals.find(tx, numbers_of(table), lock=True)
             chosen = effective(*carriage(table), arrivals, register)

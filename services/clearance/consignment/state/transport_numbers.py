@@ -58,6 +58,11 @@ def only_receptacle(table: Table) -> Strings:
     return Strings(dictionary, first).compact()
 
 
+def carriage(table: Table) -> tuple[Strings, Strings, Strings]:
+    """Return the columns that bindings depend on: the master document, the carrier that the filing names, and the receptacle of all of its goods."""
+    return table.strings("master_document_number"), table.strings("carrier_identifier"), only_receptacle(table)
+
+
 def partly_in(table: Table, rows: NDArray[np.bool_], numbers: Collection[str]) -> set[str]:
     """Return those of some numbers that are receptacles of goods in several ones, among some rows: their arrivals have no effect on these goods."""
     if not table.may_have("receptacles"):

@@ -122,7 +122,10 @@ TAMPERED = {
     "a local reference": ("delete from local_reference where mrn = $1", "released", [REFERENCE]),
     "a house document": ("delete from house_document where mrn = $1", "released", [REFERENCE]),
     "a master document": (
-        "update master_document set mrns = array_remove(mrns, $1) where $1 = any(mrns)", "released", [REFERENCE],
+        f"update master_document set mrns = array_remove(mrns, $1) where document_number = '{MASTER}'", "released", [REFERENCE],
+    ),
+    "a receptacle": (
+        f"update master_document set mrns = array_remove(mrns, $1) where document_number <> '{MASTER}' and $1 = any(mrns)", "released", [REFERENCE],
     ),
     "a local reference to another one": (
         "update local_reference set mrn = (select max(mrn) from consignment where mrn <> $1) where mrn = $1", "released",

@@ -127,7 +127,7 @@ def differing(states: Table, first: int, second: int) -> list[tuple[str, Any, An
 
 NAMES: Final = (
     "mrn", "local_reference", "house_document_number", "master_document_number", "check_salt", "partition", "previous_batch_day",
-    "previous_batch_id", "previous_batch_row", "debt_event_number",
+    "previous_batch_id", "previous_batch_row", "debt_event_number", "receptacles",
 )  # fmt: skip
 
 

@@ -110,6 +110,16 @@ async def test_those_who_may_read_goods_find_them_by_each_of_their_receptacles(
         assert list(result.consignments[0].filing.receptacles) == list(BAGS[:2])
 
 
+async def test_the_first_nine_receptacles_of_goods_lead_to_them(house: House) -> None:
+    bags = [f"CNSHAADEFRAAAUN100010{number:02d}000010" for number in range(10)]
+    number = await file(house, "GREEN-1", *bags)
+    assert (await found(house, bags[8]), await found(house, bags[9])) == ([number], [])
+    assert list((await status(house, number)).filing.receptacles) == bags
+    await file(house, "GREEN-1", *bags[::-1], version=2)
+    assert (await found(house, bags[9]), await found(house, bags[1])) == ([number], [number])
+    await check(house)
+
+
 @pytest.mark.parametrize(("prefix", "reads"), [("CNSHA", True), ("DEFRA", False), ("160", False)])
 async def test_a_carrier_finds_goods_by_a_receptacle_with_its_prefix(house: House, prefix: str, reads: bool) -> None:
     def unnamed(_: int, row: Consignment) -> None:

@@ -4,18 +4,22 @@ The functions read filings as well as states. One number is one thing, whether f
 """
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Strings, Table
 
+LEADING_MAX: Final = 9
+"""Receptacles of one consignment that lead to it, the first ones. A page of filings with 99 each would last longer than a transaction may."""
+
 
 def numbers_of(table: Table) -> set[str]:
     """Return the numbers under which any of these goods travel."""
     found = set(table.strings("master_document_number").dictionary)
     if table.may_have("receptacles"):
-        found.update(_lists(table)[1].dictionary)
+        found.update(_leading(table)[1].dictionary)
     return found - {""}
 
 
@@ -23,7 +27,7 @@ def travels_under(table: Table, numbers: Collection[str]) -> NDArray[np.bool_]:
     """Return which goods travel under one of these numbers, shape (n,)."""
     found = table.strings("master_document_number").isin(numbers)
     if table.may_have("receptacles"):
-        owners, values = _lists(table)
+        owners, values = _leading(table)
         found = found.copy()
         found[owners[values.isin(numbers)]] = True
     return found
@@ -34,7 +38,7 @@ def travels_under_each(table: Table, numbers: Sequence[str]) -> NDArray[np.bool_
     masters = table.strings("master_document_number").tolist()
     found = np.array([master == number for master, number in zip(masters, numbers, strict=True)], np.bool_)
     if table.may_have("receptacles"):
-        owners, values = _lists(table)
+        owners, values = _leading(table)
         for row, receptacle in zip(owners.tolist(), values.tolist(), strict=True):
             found[row] |= receptacle == numbers[row]
     return found
@@ -67,16 +71,16 @@ def partly_in(table: Table, rows: NDArray[np.bool_], numbers: Collection[str]) -
     """Return those of some numbers that are receptacles of goods in several ones, among some rows: their arrivals have no effect on these goods."""
     if not table.may_have("receptacles"):
         return set()
-    owners, values = _lists(table)
+    owners, values = _leading(table)
     partly = values.isin(numbers) & (rows & ~only_receptacle(table).present)[owners]
     return set(values.take(np.flatnonzero(partly)).tolist())
 
 
 def added_receptacles(table: Table, former: Table | None = None) -> list[tuple[str, int]]:
-    """Return the receptacles of consignments, each with the row, under which these did not travel as their `former` states."""
+    """Return the receptacles that lead to consignments, each with the row, unless they led to the `former` states of these."""
     if not table.may_have("receptacles"):
         return []
-    owners, values = _lists(table)
+    owners, values = _leading(table)
     pairs = dict.fromkeys(zip(values.tolist(), owners.tolist(), strict=True))
     masters = table.strings("master_document_number").tolist()
     before = set[tuple[str, int]]()
@@ -84,6 +88,13 @@ def added_receptacles(table: Table, former: Table | None = None) -> list[tuple[s
         before = {(number, row) for row, number in enumerate(former.strings("master_document_number").tolist())}
         before |= dict.fromkeys(added_receptacles(former)).keys()
     return [(number, row) for number, row in pairs if number not in ("", masters[row]) and (number, row) not in before]
+
+
+def _leading(table: Table) -> tuple[NDArray[np.int64], Strings]:
+    """Return the receptacles that lead to goods, each with the row that names it."""
+    owners, values = _lists(table)
+    leading = np.arange(len(owners)) - table.ragged("receptacles").offsets[owners] < LEADING_MAX
+    return (owners, values) if leading.all() else (owners[leading], values.take(np.flatnonzero(leading)))
 
 
 def _lists(table: Table) -> tuple[NDArray[np.int64], Strings]:

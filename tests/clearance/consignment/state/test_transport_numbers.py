@@ -65,6 +65,22 @@ def test_the_numbers_of_goods_equal_those_of_a_scalar_version(rows: list[tuple[t
         assert set(added) == expected
 
 
+def test_the_first_nine_receptacles_lead_to_their_consignment() -> None:
+    bags = [f"A{number}" for number in range(10)]
+    states = table([("M", []), ("A3", bags), ("M", ["B"])])
+    assert added_receptacles(states) == [(bag, 1) for bag in bags[:9] if bag != "A3"] + [("B", 2)]
+    # The tenth leads to it once it is among the first.
+    assert added_receptacles(table([("M", bags[::-1])]), table([("A3", bags)])) == [("A9", 0)]
+    assert travels_under(states, {"A9", "A8"}).tolist() == [False, True, False]
+    assert not travels_under(states, {"A9"}).any()
+    assert not travels_under_each(states, ["A9"] * 3).any()
+    assert numbers_of(states) == {"M", "B", *bags[:9]}
+    everywhere = np.ones(3, np.bool_)
+    assert partly_in(states, everywhere, bags) == set(bags[:9])
+    # All of them decide whether the goods are in one alone.
+    assert only_receptacle(table([("M", ["A"] * 9 + ["B"]), ("M", ["A"] * 10)])).tolist() == ["", "A"]
+
+
 def test_rows_that_are_taken_have_their_own_receptacles() -> None:
     taken = table([("M", ["A"]), ("M", []), ("M", ["B", "C"])]).take(np.array([2, 0]))
     assert only_receptacle(taken).tolist() == ["", "A"]

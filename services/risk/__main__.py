@@ -137,7 +137,7 @@ def assemble(start: Start) -> Sequence[Background]:
             "ListAssessments": {Role.OFFICER, Role.ANALYST},
             "ListSeeds": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
             "CheckGoods": set(Role) - {Role.TREASURY},
-            "SuggestCodes": set(Role) - {Role.SERVICE, Role.TREASURY},
+            "SuggestCodes": set(Role) - {Role.TREASURY},
         },
     )
     start.server.add(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
 
+from tests.ingestion.consignments import consignment
 from tests.risk import code_models
 
 pytestmark = pytest.mark.long
@@ -43,5 +46,18 @@ def test_codes_are_suggested_by_the_active_model_and_without_one_the_command_say
             each["code"] for each in lipstick["suggestions"]
         ]
         assert alone["descriptions"][0]["warning"] == "CODE_UNLIKELY"
+        row = consignment(1)
+        row.items[0].description, row.items[0].commodity_code = "Lipstick, matte", "620463"
+        row.items.add().CopyFrom(row.items[0])
+        row.items[1].commodity_code = "330410"
+        goods = tmp_path / "goods.jsonl"
+        goods.write_text(json.dumps(json_format.MessageToDict(row, preserving_proto_field_name=True)), encoding="utf-8")
+        checked = cli.json("check", str(goods), "--as", "filer/checker")
+        assert checked["code_model"] == version
+        assert [each.get("warning", "") for each in checked["checks"][0]["codes"]] == ["CODE_UNLIKELY", ""]
+        shown = cli.run("check", str(goods), "--as", "filer/checker").stdout
+        assert "CODE_UNLIKELY at items[0].commodity_code" in shown
+        assert "codes that fit the description of items[0]: 330410 (" in shown
+        assert "items[1]" not in shown
     finally:
         cli.run("risk", "models", "retire", version)

@@ -466,7 +466,14 @@ def test_a_file_is_checked_before_it_is_filed(cli: Any, tmp_path: Path) -> None:
     assert answer["checks"][0]["goods_controls"][0]["verdict"].startswith("GOODS_VERDICT_")
     file.write_text(lines[0], encoding="utf-8")
     shown = cli.run("check", str(file), "--as", "filer/checker").stdout
-    for text in ("accepted", "timeliness not judged", "DESCRIPTION_VAGUE", "full lacks", "landed cost"):
+    for text in (
+        "accepted",
+        "timeliness not judged",
+        "DESCRIPTION_VAGUE",
+        "full lacks",
+        "landed cost",
+        "CODE_MODEL_MISSING",
+    ):
         assert text in shown
     assert cli.json("filer", "scorecard", "checker") == []
 

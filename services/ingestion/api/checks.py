@@ -1,4 +1,4 @@
-"""CheckConsignments: what SubmitConsignments would answer, with the controls of goods and the landed cost by the neighbours."""
+"""CheckConsignments: what SubmitConsignments would answer, with the controls of goods, their codes and the landed cost by the neighbours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from libs.customs.time import day_of
 from libs.filing_stages import completeness, law
 from libs.server import call
-from libs.server.errors import item_error
+from libs.server.errors import item_error, reason_of
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.ingestion.v1 import ingestion_pb2 as pb
@@ -42,14 +42,22 @@ class Neighbours:
         self._revenue = RevenueServiceStub(revenue)
 
     async def add(self, consignments: Sequence[Consignment], now: int, response: pb.CheckConsignmentsResponse) -> None:
-        """Add the controls of goods and the landed cost to the checks of consignments at `now`, microseconds since 1970-01-01 UTC."""
+        """Add controls of goods, codes and landed cost to the checks of consignments at `now`, microseconds since 1970-01-01 UTC."""
         goods = risk_pb2.CheckGoodsRequest(lines=[line for row in consignments for line in _lines(row)])
         costs = revenue_pb2.QuoteConsignmentsRequest(consignments=consignments)
         for request in (goods, costs):
             request.as_of.FromMicroseconds(now)
         seconds = min(NEIGHBOUR_SECONDS, NEIGHBOUR_SHARE * call.current().deadline)
-        controls, quotes = await asyncio.gather(
+        described = risk_pb2.SuggestCodesRequest(
+            lines=[
+                risk_pb2.DescribedGoods(description=item.description, declared_code=item.commodity_code)
+                for row in consignments
+                for item in row.items
+            ]
+        )
+        controls, codes, quotes = await asyncio.gather(
             _answer("risk", self._risk.CheckGoods, goods, seconds),
+            _answer("risk", self._risk.SuggestCodes, described, seconds),
             _answer("revenue", self._revenue.QuoteConsignments, costs, seconds),
         )
         if isinstance(controls, ItemError):
@@ -58,6 +66,13 @@ class Neighbours:
             answers = iter(controls.answers)
             for row, check in zip(consignments, response.checks, strict=True):
                 check.goods_controls.extend(next(answers) for _ in row.items)
+        if isinstance(codes, ItemError):
+            response.codes_error.CopyFrom(codes)
+        else:
+            response.code_model = codes.model
+            suggested = iter(codes.answers)
+            for row, check in zip(consignments, response.checks, strict=True):
+                check.codes.extend(next(suggested) for _ in row.items)
         if isinstance(quotes, ItemError):
             response.landed_cost_error.CopyFrom(quotes)
         else:
@@ -103,6 +118,8 @@ async def _answer(neighbour: str, method: Any, request: Any, seconds: float) -> 
     try:
         return await method(request, timeout=seconds)
     except grpc.RpcError as error:
+        if isinstance(error, grpc.aio.AioRpcError) and reason_of(error) == "CODE_MODEL_MISSING":
+            return item_error("CODE_MODEL_MISSING", neighbour)
         code = getattr(error, "code", lambda: None)()
         why = getattr(code, "name", "UNKNOWN")
         return item_error("CHECK_PART_UNAVAILABLE", neighbour, "", service=neighbour, why=why)

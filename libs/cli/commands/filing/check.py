@@ -56,6 +56,7 @@ def _status(each: dict[str, Any]) -> str:
 def _show(terminal: "Console", answer: dict[str, Any], consignments: "list[Consignment]") -> None:
     from libs.cli.commands.filing.goods import show_goods
     from libs.cli.commands.filing.quote import show_quotes
+    from libs.cli.commands.risk.codes import show_codes
     from libs.cli.views.text import safe
     from libs.server.catalogue import command_hint
 
@@ -76,12 +77,14 @@ def _show(terminal: "Console", answer: dict[str, Any], consignments: "list[Consi
             terminal.print(f"  {name} lacks {safe(', '.join(stage['missing_elements']))}", soft_wrap=True)
         if each.get("goods_controls"):
             show_goods(terminal, [item.description for item in filed.items], {"answers": each["goods_controls"]})
+        for place, (item, suggested) in enumerate(zip(filed.items, each.get("codes", ()), strict=False)):
+            show_codes(terminal, place, item.commodity_code, suggested)
     if "landed_cost_error" not in answer:
         costs = {
             "quotes": [each["landed_cost"] for each in answer["checks"]],
             "references": answer.get("references", []),
         }
         show_quotes(terminal, costs, [(each.local_reference, each.destination_country) for each in consignments])
-    for name in ("goods_controls_error", "landed_cost_error"):
+    for name in ("goods_controls_error", "codes_error", "landed_cost_error"):
         if name in answer:
             terminal.print(f"[bold yellow]{answer[name]['reason']}[/]  {safe(answer[name]['message'])}", soft_wrap=True)

@@ -140,6 +140,20 @@ def _show_suggestions(terminal: "Console", suggested: dict[str, Any], declared: 
         terminal.print(f"  declared {safe(declared)}: {text}")
 
 
+def show_codes(terminal: "Console", place: int, declared: str, suggested: dict[str, Any]) -> None:
+    """Show why the code of an item is doubted, and the codes that fit its description where it has none or a doubted one."""
+    from libs.server.catalogue import command_hint, reason
+
+    where, warning = f"items[{place}].commodity_code", suggested.get("warning", "")
+    if warning:
+        terminal.print(f"  {warning} at {where}  {safe(reason(warning).sentence.format(path=where))}", soft_wrap=True)
+        terminal.print(f"    → {safe(command_hint(warning, suggested.get('hint', '')))}", soft_wrap=True)
+    found = suggested.get("suggestions", ())
+    if found and (warning or not declared):
+        codes = ", ".join(f"{each['code']} ({each['probability']:.0%})" for each in found)
+        terminal.print(f"  codes that fit the description of items[{place}]: {codes}", soft_wrap=True)
+
+
 def _run(context: Context, arguments: list[str], reason: str, remedy: str) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-m", MODULE, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MODULE: Final = "services.risk.codes"
 """Module that trains and suggests; it runs in a process of its own, because commands do not import services."""
+SHOWN_MIN: Final = 0.005
+"""The least probability of a suggestion beside a file: less is shown as 0 %."""
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -148,7 +150,7 @@ def show_codes(terminal: "Console", place: int, declared: str, suggested: dict[s
     if warning:
         terminal.print(f"  {warning} at {where}  {safe(reason(warning).sentence.format(path=where))}", soft_wrap=True)
         terminal.print(f"    → {safe(command_hint(warning, suggested.get('hint', '')))}", soft_wrap=True)
-    found = suggested.get("suggestions", ())
+    found = [each for each in suggested.get("suggestions", ()) if each.get("probability", 0) >= SHOWN_MIN]
     if found and (warning or not declared):
         codes = ", ".join(f"{each['code']} ({each['probability']:.0%})" for each in found)
         terminal.print(f"  codes that fit the description of items[{place}]: {codes}", soft_wrap=True)

@@ -1,6 +1,7 @@
 """The commands against a whole running system."""
 
 import csv
+import io
 import json
 import subprocess
 import sys
@@ -71,6 +72,36 @@ def test_arrivals_of_a_manifest_release_what_waits_and_are_known_the_second_time
     again = cli.json("arrive", told[0]["master_document_number"])
     assert again[0]["outcome"] == "ARRIVAL_OUTCOME_ALREADY_RECORDED"
     assert "already recorded" in cli.run("arrive", "--manifest", str(manifest)).output
+
+
+def test_the_receptacles_of_a_manifest_arrive_and_the_carrier_reads_what_waits_for_its_master_document(
+    cli: Any, tmp_path: Path
+) -> None:
+    path, bags = tmp_path / "bags.csv", [f"CNSHAADEFRAAAUN6007700{number}000010" for number in (1, 2)]
+    row, *_ = csv.DictReader(io.StringIO(files.template()))
+    rows = [
+        row
+        | {"local_reference": f"BAG-{number}", "house_document_number": f"HBAG{number}", "receptacles": ";".join(own)}
+        for number, own in enumerate([bags[:1], bags, []])
+    ]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(each | {"master_document_number": "777-BAGS"} for each in rows)
+    cli.run("file", str(path))
+    for number in range(3):
+        await_decided(cli, f"BAG-{number}")
+    cli.run("arrive", bags[0], "--receptacles", code=2)
+    told = cli.json("arrive", "--manifest", str(path), "--receptacles")
+    assert [(each["master_document_number"], each["consignments"], each["not_arrived"]) for each in told[1:]] == [
+        (bags[1], 1, 1)
+    ]
+    assert (told[0]["consignments"], told[0]["not_arrived"]) == (2, 1)
+    output = " ".join(cli.run("arrive", bags[0]).output.split())
+    assert f"1 in {bags[0]} did not arrive by it" in output
+    assert "did not arrive" not in cli.run("arrive", "777-BAGS").output
+    assert [len(cli.json("show", bag)) for bag in bags] == [2, 1]
+    assert f"receptacle {bags[0]} and 1 other" in " ".join(cli.run("show", bags[1]).output.replace("│", "").split())
 
 
 def test_a_template_of_the_cli_is_filed_as_it_stands(cli: Any, tmp_path: Path) -> None:

@@ -16,18 +16,19 @@ def arrival(master: str, *, at: int, conveyance: str = "", place: str = "") -> A
     return made
 
 
-def of_manifest(path: Path, *, at: int) -> Iterator[Arrival]:
-    """Yield one arrival for each master document of a manifest; raise LuxorError for a file that cannot be used."""
+def of_manifest(path: Path, *, at: int, receptacles: bool = False) -> Iterator[Arrival]:
+    """Yield one arrival for each master document of a manifest, or for each receptacle; raise LuxorError for a file that cannot be used."""
     seen: set[str] = set()
     with path.open("rb") as file:
         for each in read(file, kind_of(path)):
             if not isinstance(each, Read):
                 continue
-            number = each.message.master_document.number
-            if number and number not in seen:
-                seen.add(number)
-                transport = each.message.transport
-                yield arrival(number, at=at, conveyance=transport.conveyance_reference, place=transport.unloading_place)
+            transport = each.message.transport
+            for number in each.message.receptacles if receptacles else (each.message.master_document.number,):
+                if number and number not in seen:
+                    seen.add(number)
+                    flight, place = transport.conveyance_reference, transport.unloading_place
+                    yield arrival(number, at=at, conveyance=flight, place=place)
     if not seen:
         raise LuxorError.from_reason("NOTHING_FOUND", value=path.name)
 

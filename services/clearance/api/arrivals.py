@@ -41,5 +41,6 @@ class ArrivalsRequest:
                     released=recorded.under.released,
                     held=recorded.under.held,
                     waiting=recorded.under.waiting,
+                    not_arrived=recorded.under.not_arrived,
                 )
         return response.SerializeToString()

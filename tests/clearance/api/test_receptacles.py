@@ -153,21 +153,25 @@ async def test_an_arrival_by_receptacle_is_that_of_goods_in_it_alone(house: Hous
         await file(house, "GREEN-3", BAGS[1]),
         await file(house, "GREEN-4"),
         await file(house, "RED-5", BAGS[0], BAGS[0]),
+        await file(house, "RED-7", *BAGS),
     ]
     answer = await arrive(house, BAGS[0])
-    assert (answer.outcome, answer.released, answer.held) == (pb.ARRIVAL_OUTCOME_RECORDED, 1, 1)
+    assert (answer.outcome, answer.consignments) == (pb.ARRIVAL_OUTCOME_RECORDED, 4)
+    assert (answer.released, answer.held, answer.waiting, answer.not_arrived) == (1, 1, 0, 2)
     waiting = "AWAITING_ARRIVAL"
-    assert await states(house, numbers) == ["RELEASED", waiting, waiting, waiting, "HELD"]
+    assert await states(house, numbers) == ["RELEASED", waiting, waiting, waiting, "HELD", "HELD"]
     assert (await status(house, numbers[4])).movement.HasField("arrived_at")
-    # Of GREEN-2 only a part came.
+    # Of GREEN-2 and RED-7 only a part came.
     assert await refusals(house) == [(BAGS[0], "wings", True, 1)]
     # What is filed later arrives as well.
     later = await file(house, "GREEN-6", BAGS[0])
     assert await states(house, [later]) == ["RELEASED"]
     assert (await arrive(house, BAGS[0], request_id="again")).outcome == pb.ARRIVAL_OUTCOME_ALREADY_RECORDED
     # The master document brings the rest.
-    assert (await arrive(house, MASTER)).released == 5
-    assert await states(house, numbers) == ["RELEASED"] * 4 + ["HELD"]
+    answer = await arrive(house, MASTER)
+    assert (answer.released, answer.held, answer.waiting, answer.not_arrived) == (5, 2, 0, 0)
+    assert await states(house, numbers) == ["RELEASED"] * 4 + ["HELD"] * 2
+    assert (await arrive(house, BAGS[1])).not_arrived == 0
     await check(house)
 
 

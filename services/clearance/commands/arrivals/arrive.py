@@ -38,6 +38,8 @@ class ArrivalCounts:
     held: int = 0
     waiting: int = 0
     """Arrived, and not released yet: to be presented, or in the time in which an officer may inspect them."""
+    not_arrived: int = 0
+    """In other receptacles as well, or bound by their master document alone: they arrive with that. Not in `held` and `waiting`."""
     presented: int = 0
     """Presented by an act of its own and not released; not counted by an arrival."""
     invalidated: list[tuple[str, str]] = field(default_factory=list)
@@ -122,8 +124,9 @@ class Arrive:
             places = {mrn: place for place, mrn in enumerate(table.strings("mrn").tolist())}
             changed = [places[mrn] for mrn in after.strings("mrn").tolist()]
             states[changed] = after.ints("state").values
-        _count(documents, Strings.of([by_mrn[mrn] for mrn in table.strings("mrn").tolist()]), states, own)
-        return chosen.unbound | partly_in(table, ~chosen.present & ~table.ints("arrived_at").valid, arrivals)
+        missing = ~chosen.present & ~table.ints("arrived_at").valid
+        _count(documents, Strings.of([by_mrn[mrn] for mrn in table.strings("mrn").tolist()]), states, own, missing)
+        return chosen.unbound | partly_in(table, missing, arrivals)
 
     async def _notify_invalidated(
         self,
@@ -209,22 +212,29 @@ def _arriving(chosen: Effective, rows: NDArray[np.int64], at: int) -> EventDetai
 
 
 def _count(
-    documents: Mapping[str, ArrivalCounts], masters: Strings, states: NDArray[np.int64], own: NDArray[np.bool_]
+    documents: Mapping[str, ArrivalCounts],
+    found_by: Strings,
+    states: NDArray[np.int64],
+    own: NDArray[np.bool_],
+    missing: NDArray[np.bool_],
 ) -> None:
     """Add consignments that are bound to the carrier to the numbers of their documents."""
 
     def numbers(chosen: NDArray[np.bool_]) -> list[int]:
-        found: list[int] = np.bincount(masters.indices[chosen], minlength=len(masters.dictionary)).tolist()
+        found: list[int] = np.bincount(found_by.indices[chosen], minlength=len(found_by.dictionary)).tolist()
         return found
 
-    counted = (numbers(own & among(states, each)) for each in ((State.RELEASED,), HELD, (State.AWAITING_ARRIVAL,)))
-    for document, total, released, held, waiting in zip(masters.dictionary, numbers(own), *counted, strict=True):
+    awaits, holds = among(states, (State.AWAITING_ARRIVAL,)), among(states, HELD)
+    chosen = (among(states, (State.RELEASED,)), holds & ~missing, awaits & ~missing, (awaits | holds) & missing)
+    counted = (numbers(own & each) for each in (np.ones(len(own), np.bool_), *chosen))
+    for document, total, released, held, waiting, not_arrived in zip(found_by.dictionary, *counted, strict=True):
         if total:
             under = documents[document]
             under.consignments += total
             under.released += released
             under.held += held
             under.waiting += waiting
+            under.not_arrived += not_arrived
 
 
 def _under(table: Table, documents: Mapping[str, str]) -> Table:

@@ -85,6 +85,12 @@ def filings(
     )
 
 
+def completing(table: Table, *versions: int) -> Table:
+    """Return versions of filings that complete earlier ones, as ingestion states them."""
+    numbers = Ints.of(list(versions) * table.rows)
+    return table.with_columns({"completed_versions": Ragged.of_lengths([len(versions)] * table.rows, numbers)})
+
+
 def mrns(table: Table) -> list[str]:
     """Give the MRNs of filings or states."""
     return table.strings("mrn").tolist()

@@ -201,6 +201,9 @@ def refused(event: Event, now: Place) -> str:
             open_to_change = awaiting or held or state == State.DOCUMENTS_REQUESTED
             fits = open_to_change and not now.presented and not now.inspected
             return "" if fits else "AMENDMENT_TOO_LATE"
+        case Event.COMPLETED_RELEASE | Event.COMPLETED_HOLD:
+            # Callers choose it for goods that were presented with an incomplete filing: what customs examines or found stays as it is.
+            return "" if (held or state == State.DOCUMENTS_REQUESTED) and not now.inspected else "AMENDMENT_TOO_LATE"
         case Event.INSPECTED:
             return "" if held or controlled or released or seized else "NOT_INSPECTABLE"
         case Event.SCREENING_MATCHED:
@@ -307,7 +310,7 @@ def _moved(event: Event, now: Place) -> Place:
             if now.state == State.RELEASED:
                 return replace(now, debt_hold=False)
             return replace(now, state=now.state if now.state == State.SEIZED else State.HELD, screening_hold=True)
-        case Event.DECIDED_HOLD | Event.AMENDED_HOLD:
+        case Event.DECIDED_HOLD | Event.AMENDED_HOLD | Event.COMPLETED_HOLD:
             return replace(now, state=State.HELD)
         case Event.INVALIDATED:
             return replace(now, state=State.INVALIDATED, debt_hold=False)
@@ -330,7 +333,7 @@ def _moved(event: Event, now: Place) -> Place:
             return presented if now.state == State.HELD else _by_itself(presented, State.RELEASED, now.waiting)
         case Event.PRESENTATION_OVERDUE:
             return now
-        case Event.AMENDED_RELEASE:
+        case Event.AMENDED_RELEASE | Event.COMPLETED_RELEASE:
             return replace(now, state=State.HELD) if now.held else _by_itself(now, there, now.waiting)
         case Event.DECIDED_RELEASE | Event.SCREENING_MATCH_CLEARED:
             return _by_itself(now, there, now.waiting)
@@ -381,9 +384,9 @@ def _controlled(event: Event, now: Place) -> Place | None:
             return replace(now, control_hold=True)
         case Event.SCREENING_MATCHED:
             return replace(now, screening_hold=True)
-        case Event.AMENDED_RELEASE:
+        case Event.AMENDED_RELEASE | Event.COMPLETED_RELEASE:
             return replace(now, control_hold=now.control_hold or not now.held)
-        case Event.AMENDED_HOLD:
+        case Event.AMENDED_HOLD | Event.COMPLETED_HOLD:
             return replace(now, control_hold=False)
         case _:
             return None

@@ -13,7 +13,9 @@ from services.clearance.consignment.transitions import Debt, Event, State
 from tests.clearance import scalar
 
 Record = dict[str, Any]
-DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
+DECISIONS: Final = (
+    Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.COMPLETED_RELEASE, Event.COMPLETED_HOLD,
+)  # fmt: skip
 MONEY: Final = (Event.DEBT, Event.REASSESSED, Event.ADJUSTED)
 CONTROLS: Final = (
     Event.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED, Event.CONTROL_ANSWERED, Event.CONTROL_REMINDED, Event.CONTROL_CONCLUDED,
@@ -30,6 +32,7 @@ CHANGES: Final = {
     Event.DECIDED_HOLD: pb.CHANGE_DECIDED,
     Event.AMENDED_RELEASE: pb.CHANGE_AMENDED,
     Event.AMENDED_HOLD: pb.CHANGE_AMENDED,
+    **dict.fromkeys((Event.COMPLETED_RELEASE, Event.COMPLETED_HOLD), pb.CHANGE_AMENDED),
     Event.FINDINGS_CHANGED: pb.CHANGE_SCREENING_MATCH_CLEARED,
     **dict.fromkeys(RETURNS, pb.CHANGE_RETURNED),
     **dict.fromkeys(scalar.DISPOSED, pb.CHANGE_DISPOSED),

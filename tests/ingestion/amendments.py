@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from libs.columns import Table
+from libs.columns import Ints, Table
 from libs.customs.partitions import PARTITIONS
 from libs.feed.publish.outbox import Outbox
 from libs.store.database import Database
@@ -46,6 +46,15 @@ async def announced_table(url: str) -> Table:
     async with Database(url, name="test") as database, database.connection() as reader:
         outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
         return (await Snapshot(outbox).page(reader, range(PARTITIONS), b"", 1_000_000)).table
+
+
+async def completed_versions(url: str) -> dict[tuple[str, int], list[int]]:
+    """Return the versions that each announced version completes, by reference and version."""
+    table = await announced_table(url)
+    lists, values = table.ragged("completed_versions"), table.ragged("completed_versions").values
+    assert isinstance(values, Ints)
+    keys = zip(table.strings("local_reference").tolist(), table.ints("version").values.tolist(), strict=True)
+    return {key: values.values[lists.span(row)].tolist() for row, key in enumerate(keys)}
 
 
 async def announced(url: str) -> list[Consignment]:

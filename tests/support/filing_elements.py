@@ -18,6 +18,7 @@ def uncovered() -> list[str]:
         "filer_trusted_until",
         "missing_roles",
         "awaited_parts",
+        "completed_versions",
     }
     missing = [name for name in schema.columns if name not in elements.CONSIGNMENT and name not in envelope]
     children = {name: child for name, child in schema.children.items() if name not in envelope}

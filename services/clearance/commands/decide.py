@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Bools, Ints, Table
+from libs.columns import Bools, Ints, Ragged, Table
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from services.clearance.carriage.binding import Arrival, Effective, effective
 from services.clearance.commands.arrivals.amended_numbers import differs, store_numbers
 from services.clearance.commands.arrivals.carriage import report_without_effect
-from services.clearance.commands.goods.order_controls import order_controls
+from services.clearance.commands.goods.order_controls import order_controls, waiting_for_orders
 from services.clearance.commands.goods.referrals import store_referrals
 from services.clearance.commands.goods.writing_off import WritingOff
 from services.clearance.commands.screen import bind
@@ -21,7 +21,7 @@ from services.clearance.consignment.debt import settled, with_debt_evaluated, wi
 from services.clearance.consignment.decision import SCREENING, Lane
 from services.clearance.consignment.presentation.times import PRESENTATION
 from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches, with_reason
-from services.clearance.consignment.state.amendment import amended_states
+from services.clearance.consignment.state.amendment import amended_states, completing, selected
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.state.transport_numbers import carriage, numbers_of, only_receptacle, partly_in
@@ -43,10 +43,17 @@ class DecidedFilings:
     table: Table
     release: NDArray[np.bool_]
     trace: str
+    completed: Ragged | None = None
+    """By filing, the earlier versions that it completes; None where none completes any."""
 
     def take(self, rows: NDArray[np.int64]) -> "DecidedFilings":
         """Return these rows, in that order."""
-        return DecidedFilings(self.table.take(rows), self.release[rows], self.trace)
+        completed = self.completed.take(rows) if self.completed is not None else None
+        return DecidedFilings(self.table.take(rows), self.release[rows], self.trace, completed)
+
+    def with_events(self, table: Table, release: NDArray[np.bool_]) -> "DecidedFilings":
+        """Return the same filings with events that came before them."""
+        return replace(self, table=table, release=release)
 
 
 @dataclass(slots=True)
@@ -143,7 +150,7 @@ class Decide:
                 tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()]
             )
             if early:
-                parts = [DecidedFilings(*bind(tx, part.table, part.release, early), part.trace) for part in parts]
+                parts = [part.with_events(*bind(tx, part.table, part.release, early)) for part in parts]
         if debt_events:
             versions = {
                 mrn: version
@@ -155,7 +162,7 @@ class Decide:
             events = await self.store.early_debt_events.take(tx, versions)
             if events:
                 bound = [bind_debt_events(tx, part.table, part.release, events) for part in parts]
-                parts = [DecidedFilings(*each, part.trace) for each, part in zip(bound, parts, strict=True)]
+                parts = [part.with_events(*each) for each, part in zip(bound, parts, strict=True)]
         return parts
 
     async def _first(
@@ -269,16 +276,22 @@ class Decide:
         rows = [rows[place] for place in newer.tolist()]
         part = part.take(newer)
         stored = await self.store.states(tx, rows)
-        table, release = recommendation.assessed(amended_states(stored, part.table), tally.at), part.release
-        table = with_documents_not_valued(stored, table)
+        completes = completing(stored, part.completed)
+        stays_red = selected(stored, part.table, completes)
+        table = recommendation.assessed(amended_states(stored, part.table, stays_red), tally.at)
+        table, release = with_documents_not_valued(stored, table), part.release & ~stays_red
         if stored.ints("debt_event_number").valid.any():
             # Debt events that revenue announced remain valid after the amendment.
             table = with_debt_evaluated(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
             release = release | settled(table)
-        events = np.where(release, np.int64(Event.AMENDED_RELEASE), np.int64(Event.AMENDED_HOLD))
+        hold = np.where(completes, np.int64(Event.COMPLETED_HOLD), np.int64(Event.AMENDED_HOLD))
+        onwards = np.where(completes, np.int64(Event.COMPLETED_RELEASE), np.int64(Event.AMENDED_RELEASE))
+        events = np.where(release, onwards, hold)
+        if completes.any():
+            table = waiting_for_orders(table, self.goods, completes & release)
         effective = ~_moved_after_arrival(stored, table)
         if recommendation.is_assessed(table):
-            table, events = _loaded_though_forbidden(table, events, Event.AMENDED_HOLD)
+            table, events = _loaded_though_forbidden(table, events, hold)
         table, outcome = apply_event(table, EventDetails(event=events, at=tally.at))
         effective &= outcome.effective
         done = np.flatnonzero(effective)
@@ -344,7 +357,9 @@ class Decide:
                 await self.store.succeed(tx, after, [alarm_rows[place] for place in chosen.tolist()], trace=part.trace)
 
 
-def _loaded_though_forbidden(states: Table, events: NDArray[np.int64], hold: Event) -> tuple[Table, NDArray[np.int64]]:
+def _loaded_though_forbidden(
+    states: Table, events: NDArray[np.int64], hold: Event | NDArray[np.int64]
+) -> tuple[Table, NDArray[np.int64]]:
     """Return the states and events of decisions: goods that arrived before, and should not have been loaded, are held for an officer by `hold`."""
     forbidden = recommendation.forbidden_on_arrival(states)
     if not forbidden.any():
@@ -352,7 +367,7 @@ def _loaded_though_forbidden(states: Table, events: NDArray[np.int64], hold: Eve
     reasons = with_reason(states.ragged("reasons"), states.strings("pre_loading_reason"), forbidden)
     held = Bools.of(states.bools("officer_hold").values | forbidden)
     states = states.with_columns({"officer_hold": held, "reasons": reasons})
-    return states, np.where(forbidden, np.int64(hold), events)
+    return states, np.where(forbidden, np.asarray(hold, np.int64), events)
 
 
 def _moved_after_arrival(stored: Table, new: Table) -> NDArray[np.bool_]:

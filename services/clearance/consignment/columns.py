@@ -77,6 +77,12 @@ def previous(table: Table) -> list[tuple[int, int, int] | None]:
     return [place if there else None for place, there in zip(places, days.valid.tolist(), strict=True)]
 
 
+def incomplete(states: Table) -> BoolArray:
+    """Return which filings lack a required part, or were made before the declaration, shape (n,)."""
+    found: BoolArray = states.ragged("missing_roles").lengths > 0
+    return found | (states.ragged("incomplete_stages").lengths > 0)
+
+
 def was_moved(table: Table) -> BoolArray:
     """Return of which goods a movement began, shape (n,)."""
     return table.ints("transit_started_at").valid

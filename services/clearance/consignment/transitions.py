@@ -184,6 +184,9 @@ class Event(IntEnum):
     """Exported goods left. Only exports have this event and the next one: their callers choose them."""
     EXIT_OVERDUE = 49
     """The exit of exported goods was not confirmed in time."""
+    COMPLETED_RELEASE = 50
+    """A new version completes the filing of goods that were presented. Callers choose it, and the next one, only where no element changes."""
+    COMPLETED_HOLD = 51
 
 
 CHANGE_OF: Final = np.array(
@@ -238,6 +241,8 @@ CHANGE_OF: Final = np.array(
         Change.PRESENTATION_OVERDUE,
         Change.EXITED,
         Change.EXIT_OVERDUE,
+        Change.AMENDED,
+        Change.AMENDED,
     ],
     np.int64,
 )

@@ -192,7 +192,9 @@ class Intake:
     async def _decide(self, part: _Part, matcher: Matcher) -> DecidedFilings:
         with batch_span("clearance.decide", part.sources, {"luxor.rows": part.filings.rows}) as span:
             table, release = await self._assessed(part, matcher)
-            return DecidedFilings(table, release, span.traceparent)
+            completes = part.filings.may_have("completed_versions")
+            completed = part.filings.ragged("completed_versions") if completes else None
+            return DecidedFilings(table, release, span.traceparent, completed)
 
     async def _assessed(self, part: _Part, matcher: Matcher) -> tuple[Table, NDArray[np.bool_]]:
         async with self._slots:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from libs.columns import Ints, Strings, Table
+from libs.columns import Ints, Ragged, Strings, Table
 from libs.customs.identifiers import mrn
 from libs.customs.partitions import partitions_of
 from libs.store.database import Transaction
@@ -26,6 +26,7 @@ from services.ingestion.filing.amendment import (
     replaced_before,
     unknown_filing,
 )
+from services.ingestion.filing.completion import VERSIONS_MAX, completes, incomplete
 from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.stages import with_awaited_parts, with_missing_roles
 from services.ingestion.quality.scorecards import Card, Key
@@ -72,6 +73,8 @@ class Amended:
     """By number of a filing, as in Versions, and version: of repeated and new versions, and of the first and the newest of filings that change."""
     cards: Mapping[Key, Card] = field(default_factory=dict)
     """What the new versions change of scorecards."""
+    completed: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """The earlier versions that new ones complete, by row of the batch."""
 
     def error(self, row: int) -> ElementError | None:
         """Return why a row was refused, None if it was not."""
@@ -158,7 +161,45 @@ class Amend:
         if days := self._amendments.missing_days(numbers):
             async with self._amendments.store.database.transaction() as tx:
                 await self._amendments.add_days(tx, days)
-        return await self.scored(Amended(filer, table, outcomes), filing, scored)
+        return await self.scored(await self.completing(Amended(filer, table, outcomes)), filing, scored)
+
+    async def completing(self, amended: Amended) -> Amended:
+        """Return the same with the earlier versions that its new ones complete: clearance applies such a version although the goods were presented.
+
+        Nobody knows here which version clearance applied last: those between the first and the newest are read where these lack anything.
+        """
+        table, new = amended.table, amended.new
+        filings = {
+            row: each.filing
+            for row, each in new.items()
+            if each.filing is not None and not Content(table, row).is_withdrawn()
+        }
+
+        def earlier(row: int, contents: Mapping[int, Content]) -> dict[tuple[int, int], Content]:
+            ended, version = filings[row].withdrawals, new[row].version
+            return {(row, each): content for each, content in contents.items() if each < version and each not in ended}
+
+        found = _incomplete(earlier(row, filing.contents) for row, filing in filings.items())
+        unread = {
+            (filing.number, version): row
+            for row in dict.fromkeys(row for row, _ in found)
+            if isinstance((filing := filings[row]).number, str)
+            for version in range(max(2, new[row].version - VERSIONS_MAX), new[row].version)
+            if version not in filing.contents
+        }
+        if unread:
+            stored = await self._amendments.filings(None, [(str(number), version) for number, version in unread])
+            found |= _incomplete(
+                earlier(row, {version: Content(each.table, each.row)})
+                for (number, version), row in unread.items()
+                if (each := stored[str(number)].versions.get(version)) is not None
+            )
+        completed: dict[int, list[int]] = {}
+        pairs = [(content, Content(table, row)) for (row, _), content in found.items()]
+        for (row, version), fits in zip(found, completes(pairs), strict=True):
+            if fits:
+                completed.setdefault(row, []).append(version)
+        return replace(amended, completed=completed)
 
     async def scored(self, amended: Amended, filing: Filing | None, scored: Array | None) -> Amended:
         """Return the same with the quality of its versions; `scored` has that of each row of the batch, None where they are not scored."""
@@ -271,6 +312,12 @@ class Amend:
         )
         if until.valid.any() or "filer_trusted_until" in table.names:
             table = table.with_columns({"filer_trusted_until": until})
+        completed = [sorted(amended.completed.get(row, ())) for row in rows]
+        if any(completed) or "completed_versions" in table.names:
+            numbered = Ints.of([version for each in completed for version in each])
+            table = table.with_columns(
+                {"completed_versions": Ragged.of_lengths([len(each) for each in completed], numbered)}
+            )
         changed_by = [amended.changed_by(each) for each in filings]
         qualities = [
             amended.quality.get((each.number, new[row].version)) for each, row in zip(filings, rows, strict=True)
@@ -280,6 +327,12 @@ class Amend:
             tx, table, partitions, changed_by, stored, trace=trace, shift_micros=shift_micros, is_joined=is_joined
         )
         return replace(amended, now=now, xid=xid, cards=_cards(amended))
+
+
+def _incomplete(versions: Iterable[Mapping[tuple[int, int], Content]]) -> dict[tuple[int, int], Content]:
+    """Return the versions that lack a required part or were filed before the declaration, by row of the batch and version."""
+    whole = {key: content for each in versions for key, content in each.items()}
+    return {key: whole[key] for key, lacks in zip(whole, incomplete(list(whole.values())), strict=True) if lacks}
 
 
 def _contents(table: Table, new: dict[int, Outcome]) -> tuple[Table, list[int]]:

@@ -181,6 +181,8 @@ def test_a_refused_amendment_alone_is_a_notice() -> None:
     assert REFUSAL_NOTICES == {
         Event.AMENDED_RELEASE: NoticeKind.AMENDMENT_REFUSED,
         Event.AMENDED_HOLD: NoticeKind.AMENDMENT_REFUSED,
+        Event.COMPLETED_RELEASE: NoticeKind.AMENDMENT_REFUSED,
+        Event.COMPLETED_HOLD: NoticeKind.AMENDMENT_REFUSED,
         Event.INVALIDATED: NoticeKind.AMENDMENT_REFUSED,
     }
 

@@ -35,6 +35,7 @@ CONTROLS = (State.DOCUMENTS_REQUESTED, State.EXAMINATION)
 ORDERED = {Event.DOCUMENTS_REQUESTED: State.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED: State.EXAMINATION}
 CONCLUDED = (Event.CONTROL_CONCLUDED, Event.EXAMINATION_CONCLUDED, Event.CONTROLS_CONCLUDED)
 DECISIONS = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD)
+COMPLETED = (Event.COMPLETED_RELEASE, Event.COMPLETED_HOLD)
 Case = tuple[State, bool, Debt, bool, bool, bool, bool, bool]
 """State, arrived, debt, held by an officer, held by a hit of the screening, waiting for a look, inspected, held by the debt alone."""
 rows = st.lists(
@@ -121,10 +122,28 @@ def test_the_end_of_a_wait_releases_what_arrived_and_is_free(values: list[Case])
     assert ((after.effective & (after.state == State.RELEASED)) == expected).all()
 
 
-@given(rows, st.sampled_from([Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED]))
+@given(rows, st.sampled_from([Event.AMENDED_RELEASE, Event.AMENDED_HOLD, *COMPLETED, Event.INVALIDATED]))
 def test_what_was_inspected_is_neither_amended_nor_withdrawn(values: list[Case], event: Event) -> None:
     now = situation(values)
     assert not (apply(event, now).effective & now.inspected).any()
+
+
+@given(rows, st.sampled_from(COMPLETED))
+def test_a_completion_lifts_no_hold_ends_no_control_and_changes_nothing_that_is_examined_or_released(
+    values: list[Case], event: Event
+) -> None:
+    now = situation(values)
+    after = apply(event, now)
+    expected = np.isin(now.state, [State.HELD, State.DOCUMENTS_REQUESTED]) & ~now.inspected
+    assert (after.effective == expected).all()
+    assert (after.officer_hold == now.officer_hold).all()
+    assert (after.screening_hold == now.screening_hold).all()
+    moved = after.effective & (after.state != now.state)
+    unsettled = np.isin(now.debt, [Debt.OPEN, Debt.UNKNOWN])
+    free = (now.state == State.HELD) & ~now.officer_hold & ~now.screening_hold & ~unsettled & ~now.inspected
+    assert (moved == (free & (event == Event.COMPLETED_RELEASE))).all()
+    released = after.effective & (after.state == State.RELEASED)
+    assert (released == (moved & now.arrived & ~now.waiting)).all()
 
 
 @given(rows)
@@ -364,6 +383,8 @@ def test_goods_whose_controls_are_concluded_continue_only_if_nothing_held_them_b
             free = free or (amended and not lifted)
         if event == Event.AMENDED_HOLD and state == State.DOCUMENTS_REQUESTED:
             free = free and bool(before.arrived[0] or before.inspected[0])
+        if event in COMPLETED and state == State.DOCUMENTS_REQUESTED and not before.inspected[0]:
+            free = event == Event.COMPLETED_RELEASE and (free or not lifted)
         if event == Event.CONTROLS_CONCLUDED and state in CONTROLS:
             unsettled = before.debt[0] in (Debt.OPEN, Debt.UNKNOWN)
             assert (after in GOES_ON) == (free and not lifted and not unsettled)

@@ -12,10 +12,23 @@ from luxor.common.v1 import common_pb2
 from luxor.consignment.v1 import consignment_pb2
 from services.clearance.consignment.decision import CUSTOMS_CHECK, INCOMPLETE
 from services.clearance.consignment.transitions import Debt
+from services.clearance.jobs.waits import Waits
 from services.clearance.pre_loading.stages import early_of
-from tests.clearance.controls import arrive, notices
-from tests.clearance.desk import ACCEPTED_AT, MASTER, filings, mrns, revenue_answer
-from tests.clearance.inspections import status
+from tests.clearance.controls import (
+    EXAMINATION,
+    arrive,
+    concluded,
+    conclusion,
+    hold,
+    notices,
+    order,
+    ordered,
+    release,
+    state,
+)
+from tests.clearance.desk import ACCEPTED_AT, MASTER, completing, filings, mrns, revenue_answer, risk_answer
+from tests.clearance.goods import MEAT, goods, law
+from tests.clearance.inspections import inspection, record, status
 from tests.clearance.loading import INFORMATION, NONE, parameters, recommending
 from tests.clearance.risk_answers import screening
 from tests.clearance.screening_matches import hear
@@ -88,6 +101,101 @@ async def test_goods_are_released_on_arrival_if_an_amendment_completed_the_filin
     assert (late.state, list(late.decision.reasons), late.filing.version) == (pb.STATE_HELD, [INCOMPLETE], 1)
     refused = [each.mrn for each in await notices(house) if each.kind == pb.NOTICE_KIND_AMENDMENT_REFUSED]
     assert refused == [numbers[1]], "arrived goods count as presented, where presentation is no act of its own"
+
+
+async def test_presented_goods_continue_with_a_version_that_completes_their_filing_and_changes_nothing(
+    house: House,
+) -> None:
+    names = ["GREEN-1", "BARE-2", "RED-3"]
+    free, owing, red = await file(house, names)
+    await arrive(house)
+    # A version that completes another one than that which clearance applied, or none, changes something of the filing.
+    await house.desk.consume(filings(names, version=2), completing(filings(names, version=3), 2))
+    assert [await state(house, mrn) for mrn in (free, owing, red)] == ["HELD"] * 3
+    await house.desk.consume(completing(filings(names, version=4), 1, 2))
+    seen = [await status(house, mrn) for mrn in (free, owing, red)]
+    assert [each.state for each in seen] == [pb.STATE_RELEASED, pb.STATE_HELD, pb.STATE_HELD]
+    assert [each.filing.version for each in seen] == [4, 4, 4]
+    assert [gaps(each) for each in seen] == [{}, {}, {}]
+    assert [list(each.decision.reasons) for each in seen] == [[], ["DEBT_OPEN"], ["VALUE_IMPLAUSIBLY_LOW"]]
+    for role, ident in (("filer", "shop"), ("carrier", "wings")):
+        kinds = [each.kind for each in await notices(house, role, ident) if each.mrn == free]
+        assert kinds[-1] == pb.NOTICE_KIND_RELEASED
+    refused = [each for each in await notices(house) if each.kind == pb.NOTICE_KIND_AMENDMENT_REFUSED]
+    assert [(each.mrn, each.filing_version) for each in refused] == [(each, 3) for each in (free, owing, red)]
+    # The declaration is complete: whatever adds to it comes too late now.
+    await house.desk.consume(completing(filings(names[1:], version=5), 4))
+    assert [(await status(house, mrn)).filing.version for mrn in (owing, red)] == [4, 4]
+
+
+async def test_a_completion_takes_presented_goods_from_no_examination_and_yellow_goods_follow_risk(
+    house: House,
+) -> None:
+    def answers(table: Table) -> Table:
+        """Answer as risk does that selects none of the complete filings."""
+        first = table.ints("version").values == 1
+        names = zip(first.tolist(), table.strings("local_reference").tolist(), strict=True)
+        return risk_answer(
+            table.with_columns({"local_reference": Strings.of([name if one else "GREEN" for one, name in names])})
+        )
+
+    house.desk.neighbours.risk = answers
+    names = ["RED-1", "YELLOW-2", "RED-3"]
+    red, yellow, moving = await file(house, names)
+    # Before the presentation the assessment of the new version alone counts.
+    await house.desk.consume(completing(filings(names[2:], version=2), 1))
+    assert await state(house, moving) == "AWAITING_ARRIVAL"
+    await arrive(house)
+    await house.desk.consume(completing(filings(names[:2], version=2), 1))
+    seen = await status(house, red)
+    assert (seen.state, seen.decision.lane, list(seen.decision.reasons)) == (
+        pb.STATE_HELD, common_pb2.LANE_RED, ["VALUE_IMPLAUSIBLY_LOW"],
+    )  # fmt: skip
+    assert (seen.filing.version, gaps(seen)) == (2, {})
+    assert await state(house, yellow) == "RELEASED"
+    await release(house, red)
+    assert await state(house, red) == "RELEASED"
+
+
+async def test_a_completion_lifts_no_hold_ends_no_control_and_changes_nothing_that_customs_examines(
+    house: House,
+) -> None:
+    names = ["GREEN-1", "GREEN-2", "GREEN-3", "GREEN-4", "GREEN-5"]
+    by_officer, asked, examined, inspected, given_up = await file(house, names)
+    await arrive(house)
+    await hold(house, by_officer)
+    await ordered(house, order(asked), order(examined, EXAMINATION, reason="LOOK"))
+    await record(house, inspection(inspected))
+    await release(house, given_up)
+    await house.desk.consume(completing(filings(names, version=2), 1))
+    numbers = (by_officer, asked, examined, inspected, given_up)
+    expected = ["HELD", "DOCUMENTS_REQUESTED", "EXAMINATION", "HELD", "RELEASED"]
+    assert [await state(house, mrn) for mrn in numbers] == expected
+    assert [(await status(house, mrn)).filing.version for mrn in numbers] == [2, 2, 1, 1, 1]
+    refused = [each.mrn for each in await notices(house) if each.kind == pb.NOTICE_KIND_AMENDMENT_REFUSED]
+    assert sorted(refused) == sorted(numbers[2:])
+    assert INCOMPLETE not in (await status(house, by_officer)).decision.reasons
+    await concluded(house, conclusion(asked))
+    assert await state(house, asked) == "RELEASED", "nothing but the control held the complete filing"
+    await release(house, by_officer, request_id="r2")
+    assert await state(house, by_officer) == "RELEASED"
+
+
+async def test_goods_that_controls_list_are_not_released_with_the_completion_before_these_are_ordered(
+    house: House,
+) -> None:
+    house.desk.decide.goods = law()
+    names = ["GREEN-1", "GREEN-2"]
+    listed, elsewhere = await file(house, names)
+    await arrive(house)
+
+    def bound(number: int, row: consignment_pb2.Consignment) -> None:
+        row.destination_country = ("DE", "CH")[number]
+
+    await house.desk.consume(completing(goods(names, MEAT, version=2, change=bound), 1))
+    assert [await state(house, mrn) for mrn in (listed, elsewhere)] == ["EXAMINATION", "AWAITING_ARRIVAL"]
+    await Waits(house.desk.store, "r").step(at=await house.desk.store.database.now() + MINUTE)
+    assert [await state(house, mrn) for mrn in (listed, elsewhere)] == ["EXAMINATION", "RELEASED"]
 
 
 async def test_a_referral_before_loading_and_the_completion_end_separately(house: House) -> None:

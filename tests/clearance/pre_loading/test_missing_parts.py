@@ -13,7 +13,7 @@ from services.clearance.consignment.decision import CUSTOMS_CHECK, OFFICER_HOLD,
 from services.clearance.jobs.expiry import Expiry
 from services.clearance.pre_loading.stages import missing_parts
 from tests.clearance.controls import arrive, concluded, conclusion, hold, notices, order, ordered, release, state
-from tests.clearance.desk import DAY, MASTER, filings, mrns
+from tests.clearance.desk import DAY, MASTER, completing, filings, mrns
 from tests.clearance.events import Driver
 from tests.clearance.inspections import status
 from tests.clearance.risk_answers import screening
@@ -76,6 +76,27 @@ async def test_an_officer_releases_what_a_part_is_missing_of_before_and_after_th
     assert [each.mrn for each in await notices(house) if each.kind == pb.NOTICE_KIND_AMENDMENT_REFUSED] == [second]
     await release(house, second, request_id="r2")
     assert (await status(house, second)).state == pb.STATE_RELEASED
+
+
+async def test_parts_that_come_after_the_presentation_complete_the_filing_one_after_the_other(house: House) -> None:
+    names = ["GREEN-1", "GREEN-2"]
+    table = lacking(filings(names), [PLATFORM, CARRIER_ROLE], [CARRIER_ROLE])
+    await house.desk.consume(table)
+    first, matched = mrns(table)
+    await hear(house.desk, screening(filings(names[1:])))
+    await arrive(house)
+    await house.desk.consume(completing(lacking(filings(names, version=2), [CARRIER_ROLE], []), 1))
+    seen = await status(house, first)
+    assert (seen.state, list(seen.decision.reasons), seen.filing.version) == (pb.STATE_HELD, [PARTS_MISSING], 2)
+    seen = await status(house, matched)
+    assert (seen.state, list(seen.decision.reasons), seen.filing.version) == (pb.STATE_HELD, [CUSTOMS_CHECK], 2)
+    await hear(house.desk, clearing(filings(names[1:]), version=2))
+    await house.desk.consume(completing(filings(names[:1], version=3), 1, 2))
+    assert [await state(house, mrn) for mrn in (first, matched)] == ["RELEASED", "RELEASED"]
+    assert not [each for each in await notices(house) if each.kind == pb.NOTICE_KIND_AMENDMENT_REFUSED]
+    # What is released is final, whatever else comes.
+    await house.desk.consume(completing(filings(names[:1], version=4), 3))
+    assert (await status(house, first)).filing.version == 3
 
 
 async def test_what_is_held_by_an_officer_or_a_match_too_stays_held_for_both(house: House) -> None:

@@ -30,8 +30,17 @@ from services.ingestion.commands.submit import Submit
 from services.ingestion.feeds import snapshot
 from services.ingestion.feeds.snapshot import Days, Snapshot
 from services.ingestion.filing.amendment import CHANGED_DAYS, NEVER_AMENDED
-from tests.ingestion.amendments import AMEND, INVALIDATE, amendment, announced, invalidation, reasons, version_of
-from tests.ingestion.consignments import consignment, put
+from tests.ingestion.amendments import (
+    AMEND,
+    INVALIDATE,
+    amendment,
+    announced,
+    completed_versions,
+    invalidation,
+    reasons,
+    version_of,
+)
+from tests.ingestion.consignments import clear, consignment, put
 from tests.ingestion.service_client import SECONDS, stub_of, submit
 from tests.support.cutting_proxy import ANSWER, Cut, CuttingProxy
 from tests.support.services import running
@@ -54,6 +63,38 @@ async def receipts(stub: IngestionServiceStub, *references: str) -> list[pb.Rece
     keys = [pb.ReceiptKey(local_reference=each) for each in references]
     answer = await stub.GetReceipts(pb.GetReceiptsRequest(keys=keys), timeout=SECONDS)
     return [each.receipt for each in answer.results]
+
+
+def least(row: Consignment) -> Consignment:
+    """Return a filing with the minimum set."""
+    for path in ("nature", "items[0].price", "items[0].commodity_code"):
+        clear(row, path)
+    return row
+
+
+async def test_a_version_names_the_incomplete_ones_that_it_completes_whatever_clearance_refused_between(
+    database_url: str,
+) -> None:
+    async with ingestion(database_url) as [stub]:
+        # Of REF-1 versions 1 and 2 are incomplete and differ, 3 changes both; REF-2 is filed and completed in one call.
+        await submit(stub, [least(consignment(1)), least(consignment(2)), amendment(2, 1), consignment(3)], "r1")
+        for request, row in enumerate((least(amendment(1, 1, 5)), amendment(1, 2, 6), amendment(1, 3, 5))):
+            assert [each.status for each in (await submit(stub, [row], f"a{request}")).results] == [ACCEPTED]
+        await submit(stub, [amendment(1, 4), amendment(3, 1), invalidation(2, 2)], "r2")
+        await submit(stub, [amendment(1, 5, 5)], "r3")
+    assert await completed_versions(database_url) == {
+        ("REF-1", 1): [],
+        ("REF-1", 2): [],
+        ("REF-1", 3): [],
+        ("REF-1", 4): [2],
+        ("REF-1", 5): [1],
+        ("REF-1", 6): [2],
+        ("REF-2", 1): [],
+        ("REF-2", 2): [1],
+        ("REF-2", 3): [],
+        ("REF-3", 1): [],
+        ("REF-3", 2): [],
+    }
 
 
 async def test_an_amendment_replaces_a_version_and_its_receipt_has_the_next_one(database_url: str) -> None:

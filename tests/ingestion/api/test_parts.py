@@ -20,7 +20,7 @@ from services.ingestion.commands.housekeeping import expire_parts
 from services.ingestion.commands.parts.join import JoinParts
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.parts import PARTS_A_DAY_MAX, PARTS_OF_LINK_MAX, SPAN_DAYS, WAIT_DAYS
-from tests.ingestion.amendments import INVALIDATE, amendment, invalidation
+from tests.ingestion.amendments import INVALIDATE, amendment, completed_versions, invalidation
 from tests.ingestion.consignments import clear, consignment, put
 from tests.ingestion.part_client import CARRIER, KEY, PLATFORM, PROVIDER, ingestion, part, payment
 from tests.ingestion.service_client import SECONDS
@@ -333,6 +333,9 @@ async def test_the_parts_that_a_jurisdiction_requires_are_missing_until_they_are
         await service.settled()
         assert list((await service.parts_of("shop", mrn)).missing_roles) == [CARRIER]
         assert (await service.newest())[0] == version + 1
+    completed = await completed_versions(database_url)
+    assert version == 3
+    assert [completed["REF-0", each] for each in (1, 2, 3, 4)] == [[], [1], [1, 2], [1, 2, 3]]
 
 
 async def test_a_required_part_that_was_joined_is_not_missing_once_its_party_is_suspended(

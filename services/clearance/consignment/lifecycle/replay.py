@@ -12,6 +12,8 @@ event, so that they are read from the version after it:
 - the violation, in adjustments: an adjustment that changes something resolves it;
 - missing parts, in decisions and amendments: those of the new version.
 
+After the presentation only a version that completes the filing is an amendment, so that the version before it has to be incomplete.
+
 Beside the table, a release, a disposal or an officer's conclusion of a control of goods that require a second person must have a proposal of the
 same content that another officer confirmed at that moment.
 
@@ -26,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Ints, Table
+from services.clearance.consignment.columns import incomplete
 from services.clearance.consignment.controls.control import Control, ControlResult, controls_of
 from services.clearance.consignment.decision import AUTOMATIC
 from services.clearance.consignment.lifecycle.disposals import ENDS
@@ -42,7 +45,8 @@ from services.clearance.consignment.transitions import CHANGE_OF, CONTROL, MONEY
 BoolArray = NDArray[np.bool_]
 
 _DECIDED: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD)
-_AMENDED: Final = (Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
+_COMPLETED: Final = (Event.COMPLETED_RELEASE, Event.COMPLETED_HOLD)
+_AMENDED: Final = (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, *_COMPLETED)
 _SCREENED: Final = (Event.SCREENING_MATCHED, Event.SCREENING_MATCH_CLEARED, Event.FINDINGS_CHANGED)
 _OF_TWO: Final = {Change.OFFICER_RELEASED: ProposalKind.RELEASE, Change.DISPOSED: ProposalKind.DISPOSAL}
 """Changes by officers that a second person confirms where a rule requires one, beside conclusions of controls."""
@@ -148,6 +152,8 @@ def _produced(event: Event, before: Table, after: Table) -> BoolArray:
             same &= getattr(outcome, name) == getattr(new, name)
         same &= (outcome.debt_hold == new.debt_hold) | ~after.ints("first_decided_at").valid
         found |= same
+    if event in _COMPLETED:
+        found &= incomplete(before) & old.arrived & ~old.unpresented
     return found
 
 

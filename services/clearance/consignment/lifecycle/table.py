@@ -6,7 +6,7 @@ Source: the declaration's side of the state machine of the platform's domain not
 withdrawals and disposals go;
 for the two waits, ASYCUDA's selectivity: green can be delayed for manual review, yellow re-routes to blue by itself;
 for disposals the Union Customs Code, articles 171, 174, 197 to 199 and 270; for goods that were controlled, article 173(2)(a) and (b);
-for movements to another office, articles 226 and 233.
+for movements to another office, articles 226 and 233; for filings that are completed after the presentation, articles 158, 172 and 173.
 """
 
 from collections.abc import Iterator
@@ -107,8 +107,9 @@ _C = Condition
 _K = NoticeKind
 _OF_STATE: Final = object()
 """Stands for the notice of the next state."""
+_COMPLETED: Final = (Event.COMPLETED_RELEASE, Event.COMPLETED_HOLD)
 REFUSAL_NOTICES: Final = dict.fromkeys(
-    (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED), NoticeKind.AMENDMENT_REFUSED
+    (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, *_COMPLETED, Event.INVALIDATED), NoticeKind.AMENDMENT_REFUSED
 )
 """The notices of refused events; of all others, the caller reads the refusal in the answer."""
 
@@ -182,6 +183,24 @@ def _decisions() -> Iterator[Transition]:
     yield from _rows(Event.AMENDED_HOLD, (_AWAITING, _HELD), _HELD)
     yield from _rows(Event.AMENDED_HOLD, _DOCUMENTS, None, effects=Effect.CONTROL_HOLD_ENDS)
     yield from _rows(Event.INVALIDATED, (_AWAITING, _HELD, _DOCUMENTS), _INVALIDATED)
+
+
+def _completions() -> Iterator[Transition]:
+    """Yield the rows of versions that complete the filing of presented goods and change none of its elements.
+
+    They lift no hold and end no control. What customs found stays as it was found (UCC, article 173(2)(b)), as does what it informed the declarant
+    to examine (a); what it released is final (c).
+    """
+    release, hold = _COMPLETED
+    for event in _COMPLETED:
+        yield from _refused(event, _NOT_RELEASED, "AMENDMENT_TOO_LATE", _C.CONTROLLED)
+    yield from _rows(release, (_HELD, _DOCUMENTS), None, _C.HOLD)
+    yield from _rows(release, _HELD, None, _C.UNSETTLED, effects=Effect.HOLD_BY_DEBT)
+    # The hold and the unsettled debt are excluded by the rows above.
+    yield from (row for row in _towards_release(release, _HELD) if row.next != _HELD)
+    yield from _rows(release, _DOCUMENTS, None, effects=Effect.HOLD_BY_CONTROLS)
+    yield from _rows(hold, _HELD, None)
+    yield from _rows(hold, _DOCUMENTS, None, effects=Effect.CONTROL_HOLD_ENDS)
 
 
 def _arrivals() -> Iterator[Transition]:
@@ -379,6 +398,7 @@ def _ends() -> Iterator[Transition]:
 
 TABLE: Final = (
     *_decisions(),
+    *_completions(),
     *_arrivals(),
     *_waits(),
     *_transit(),
@@ -399,6 +419,7 @@ _REFUSED: Final = {
     Event.OFFICER_HELD: "ALREADY_HELD",
     Event.AMENDED_RELEASE: "AMENDMENT_TOO_LATE",
     Event.AMENDED_HOLD: "AMENDMENT_TOO_LATE",
+    **dict.fromkeys(_COMPLETED, "AMENDMENT_TOO_LATE"),
     Event.INVALIDATED: "AMENDMENT_TOO_LATE",
     Event.INSPECTED: "NOT_INSPECTABLE",
     Event.SCREENING_MATCHED: "STATE_FINAL",

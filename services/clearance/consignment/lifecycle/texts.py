@@ -57,6 +57,8 @@ EVENTS: Final = {
     Event.PRESENTATION_OVERDUE: "presentation overdue",
     Event.EXITED: "exit of exported goods",
     Event.EXIT_OVERDUE: "exit of exported goods not confirmed",
+    Event.COMPLETED_RELEASE: "completion after the presentation: release",
+    Event.COMPLETED_HOLD: "completion after the presentation: hold",
 }
 """The name of each event."""
 

@@ -6,14 +6,14 @@ import numpy as np
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, among
 from libs.columns.arrays import BoolArray
-from services.clearance.consignment.columns import TRANSIT_COLUMNS, choose
-from services.clearance.consignment.decision import INCOMPLETE, OFFICER_HOLD, PARTS_MISSING
+from services.clearance.consignment.columns import TRANSIT_COLUMNS, choose, incomplete
+from services.clearance.consignment.decision import DEBT_OPEN, INCOMPLETE, OFFICER_HOLD, PARTS_MISSING, Lane
 from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
-from services.clearance.consignment.presentation.times import PRESENTATION
+from services.clearance.consignment.presentation.times import PRESENTATION, unpresented
 from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches, with_reason
 from services.clearance.consignment.state.awaited_parts import with_notified
 from services.clearance.consignment.state.times import DELAYS, first_decision_times
-from services.clearance.consignment.transitions import CONTROLLED
+from services.clearance.consignment.transitions import CONTROLLED, Debt
 
 _UNCHANGED_BY_AMENDMENT: Final = (
     "version",
@@ -49,10 +49,37 @@ _UNCHANGED_BY_AMENDMENT: Final = (
 )
 
 
-def amended_states(stored: Table, new: Table) -> Table:
+def completing(stored: Table, completed: Ragged | None) -> BoolArray:
+    """Return which new versions complete the filing of goods that were presented, shape (n,).
+
+    `completed`: by new version, the earlier ones that it completes, as ingestion states them; None where it completes none.
+    """
+    found = np.zeros(stored.rows, np.bool_)
+    if completed is not None:
+        assert isinstance(completed.values, Ints)
+        owners = completed.owners()
+        found[owners[completed.values.values == stored.ints("filing_version").values[owners]]] = True
+        found &= incomplete(stored) & stored.ints("arrived_at").valid & ~unpresented(stored)
+    return found
+
+
+def selected(stored: Table, new: Table, completes: BoolArray) -> BoolArray:
+    """Return which goods stay in the red lane though risk does not select the version that completes their filing, shape (n,).
+
+    Goods that are there are not taken from an examination by what their filer adds (compare UCC, article 173(2)(a)). A screening match after the
+    decision raised no lane that the filer reads.
+    """
+    public = stored.ints("public_lane")
+    lane = np.where(public.valid, public.values, stored.ints("lane").values)
+    found: BoolArray = completes & (lane == Lane.RED) & (new.ints("lane").filled(0) != Lane.RED)
+    return found
+
+
+def amended_states(stored: Table, new: Table, stays_red: BoolArray | None = None) -> Table:
     """Return the stored states with new versions of their filings, row by row.
 
-    Arrivals, inspections, payments and holds stay. A hold by an officer or by a screening match keeps its reasons and ends the delays.
+    Arrivals, inspections, payments and holds stay. A hold by an officer or by a screening match keeps its reasons and ends the delays, as does the
+    red lane in the rows `stays_red`.
     """
     columns: dict[str, Column] = {name: stored.column(name) for name in _UNCHANGED_BY_AMENDMENT}
     if "pre_loading_second_person" in stored.names:
@@ -67,6 +94,9 @@ def amended_states(stored: Table, new: Table) -> Table:
     if by_alarm.any():
         columns["officer_hold"] = Bools.of(stored.bools("officer_hold").values | by_alarm)
     held = stored.bools("officer_hold").values | stored.bools("screening_hold").values
+    if stays_red is not None and stays_red.any():
+        held = held | stays_red
+        new = _in_red_lane(new, stays_red)
     if held.any():
         missing = new.ragged("missing_roles").lengths > 0
         remaining = _remaining(stored.ragged("reasons"), new.ragged("incomplete_stages").lengths == 0, ~missing)
@@ -74,6 +104,9 @@ def amended_states(stored: Table, new: Table) -> Table:
             # Once the match is cleared, the missing part holds the goods; an officer decides in spite of it.
             by_match = missing & held & ~stored.bools("officer_hold").values
             remaining = with_reason(remaining, Strings.constant(PARTS_MISSING, stored.rows), by_match)
+        if stays_red is not None and stays_red.any():
+            owed = stays_red & (new.ints("debt_status").values == Debt.OPEN)
+            remaining = with_reason(remaining, Strings.constant(DEBT_OPEN, stored.rows), owed)
         columns["reasons"] = choose(held, remaining, new.ragged("reasons"))
         columns |= {name: choose(~held, new.ints(name), Ints.absent(stored.rows)) for name in DELAYS}
     alarm = stored.bools("officer_hold").values & alarmed(stored)
@@ -96,6 +129,17 @@ def amended_states(stored: Table, new: Table) -> Table:
         later = by_match & ~stored.bools("screening_early").values & lane.valid & (lane.values < raised)
         columns["public_lane"] = Ints.of(lane.values, later)
     return new.with_columns(columns)
+
+
+def _in_red_lane(new: Table, rows: BoolArray) -> Table:
+    """Return new versions with the red lane in some rows: the lane holds them, and not the debt alone."""
+    lane, by_debt = new.ints("lane"), new.bools("debt_hold")
+    return new.with_columns(
+        {
+            "lane": Ints.of(np.where(rows, np.int64(Lane.RED), lane.values), lane.valid | rows),
+            "debt_hold": Bools.of(by_debt.values & ~rows, by_debt.valid & ~rows),
+        }
+    )
 
 
 def _remaining(reasons: Ragged, declared: BoolArray, complete: BoolArray) -> Ragged:

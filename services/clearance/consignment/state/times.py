@@ -26,7 +26,14 @@ BoolArray = NDArray[np.bool_]
 
 DELAYS: Final = ("release_not_before", "reroute_at")
 """Columns of the state: until when an officer may inspect the goods, and when a yellow consignment becomes blue."""
-_DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
+_DECISIONS: Final = (
+    Event.DECIDED_RELEASE,
+    Event.DECIDED_HOLD,
+    Event.AMENDED_RELEASE,
+    Event.AMENDED_HOLD,
+    Event.COMPLETED_RELEASE,
+    Event.COMPLETED_HOLD,
+)
 _DELAYS_CONTINUE: Final = (
     *_DECISIONS,
     Event.ARRIVED,

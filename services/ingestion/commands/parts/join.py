@@ -307,7 +307,7 @@ class JoinParts:
             async with self._store.database.transaction() as tx:
                 await self._amendments.add_days(tx, days)
         amended = Amended(by, joined.checked.table, {0: outcome}, declarants=declarants, day=self._today())
-        return await self._amend.scored(amended, None, joined.checked.quality)
+        return await self._amend.scored(await self._amend.completing(amended), None, joined.checked.quality)
 
 
 def _content(table: Table, row: int) -> Consignment:

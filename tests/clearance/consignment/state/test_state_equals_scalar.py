@@ -153,7 +153,7 @@ def test_a_single_state_evolves_as_in_a_batch(event: Event) -> None:
     "events",
     [
         (Event.DECIDED_RELEASE, Event.DECIDED_HOLD),
-        (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED),
+        (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.COMPLETED_RELEASE, Event.COMPLETED_HOLD, Event.INVALIDATED),
         (Event.REROUTED, Event.WAIT_ENDED),
         (Event.SCREENING_MATCH_CLEARED, Event.FINDINGS_CHANGED),
         RETURNS,

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from libs.columns import Bools, Column, Ints, Table
+from libs.columns import Bools, Column, Ints, Ragged, Table
 from libs.store.database import Database
 from luxor.clearance.v1 import control_pb2
+from luxor.ingestion.v1.parts_pb2 import PARTY_ROLE_CARRIER
 from services.clearance.commands.consistency.check import Check
 from services.clearance.commands.consistency.inconsistencies import FOUND_MAX, Kind
 from services.clearance.consignment.columns import with_previous
@@ -16,7 +17,7 @@ from services.clearance.consignment.lifecycle.replay import unexplained
 from services.clearance.consignment.transitions import Change, Debt, Event, State
 from services.clearance.store import Row, Store
 from services.clearance.transit.movement import TransitStart
-from tests.clearance.desk import DAY, MASTER, TRACE, Desk, filings, mrns
+from tests.clearance.desk import DAY, MASTER, TRACE, Desk, completing, filings, mrns
 from tests.clearance.desk_commands import act, arrival, arrive
 from tests.clearance.disposals import SEIZED
 from tests.clearance.events import STEPS, Driver
@@ -213,6 +214,22 @@ async def test_numbers_of_a_later_release_are_not_explained(desk: Desk) -> None:
         assert unexplained(later, states.with_columns(numbers(change=Change.DEBT))).tolist() == [
             "change" not in columns
         ]
+
+
+async def test_only_a_completion_of_an_incomplete_filing_is_an_amendment_after_the_presentation(desk: Desk) -> None:
+    filed = filings(["GREEN-1"])
+    missing = {"missing_roles": Ragged.of_lengths([1], Ints.of([PARTY_ROLE_CARRIER]))}
+    await desk.consume(filed.with_columns(missing))
+    await arrive(desk, arrival())
+    before = await desk.states(mrns(filed))
+    await desk.consume(completing(filings(["GREEN-1"], version=2), 1))
+    after = await desk.states(mrns(filed))
+    assert after.ints("state").tolist() == [State.RELEASED]
+    assert unexplained(before, after).tolist() == [False]
+    complete = before.with_columns({"missing_roles": Ragged.of_lengths([0], Ints.of([]))})
+    unpresented = before.with_columns({"presentation_due_at": Ints.of([1])})
+    assert unexplained(complete, after).tolist() == [True]
+    assert unexplained(unpresented, after).tolist() == [True]
 
 
 async def test_goods_that_arrived_and_that_no_delay_leads_on_are_found(desk: Desk) -> None:

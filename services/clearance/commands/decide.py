@@ -280,8 +280,8 @@ class Decide:
         stays_red = selected(stored, part.table, completes)
         table = recommendation.assessed(amended_states(stored, part.table, stays_red), tally.at)
         table, release = with_documents_not_valued(stored, table), part.release & ~stays_red
-        if stored.ints("debt_event_number").valid.any():
-            # Debt events that revenue announced remain valid after the amendment.
+        if stored.ints("debt_event_number").valid.any() or completes.any():
+            # Debt events that revenue announced remain valid after the amendment. Presented goods that stay held have the reason of their debt.
             table = with_debt_evaluated(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
             release = release | settled(table)
         hold = np.where(completes, np.int64(Event.COMPLETED_HOLD), np.int64(Event.AMENDED_HOLD))

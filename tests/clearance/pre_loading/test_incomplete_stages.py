@@ -27,6 +27,7 @@ from tests.clearance.controls import (
     state,
 )
 from tests.clearance.desk import ACCEPTED_AT, MASTER, completing, filings, mrns, revenue_answer, risk_answer
+from tests.clearance.events import Driver
 from tests.clearance.goods import MEAT, goods, law
 from tests.clearance.inspections import inspection, record, status
 from tests.clearance.loading import INFORMATION, NONE, parameters, recommending
@@ -136,23 +137,34 @@ async def test_a_completion_takes_presented_goods_from_no_examination_and_yellow
         first = table.ints("version").values == 1
         names = zip(first.tolist(), table.strings("local_reference").tolist(), strict=True)
         return risk_answer(
-            table.with_columns({"local_reference": Strings.of([name if one else "GREEN" for one, name in names])})
+            table.with_columns(
+                {
+                    "local_reference": Strings.of(
+                        [name.replace("BARE", "RED") if one else "GREEN" for one, name in names]
+                    )
+                }
+            )
         )
 
     house.desk.neighbours.risk = answers
-    names = ["RED-1", "YELLOW-2", "RED-3"]
-    red, yellow, moving = await file(house, names)
+    names = ["RED-1", "YELLOW-2", "BARE-4", "RED-3"]
+    red, yellow, owing, moving = await file(house, names)
     # Before the presentation the assessment of the new version alone counts.
-    await house.desk.consume(completing(filings(names[2:], version=2), 1))
+    await house.desk.consume(completing(filings(names[3:], version=2), 1))
     assert await state(house, moving) == "AWAITING_ARRIVAL"
     await arrive(house)
-    await house.desk.consume(completing(filings(names[:2], version=2), 1))
+    await house.desk.consume(completing(filings(names[:3], version=2), 1))
     seen = await status(house, red)
     assert (seen.state, seen.decision.lane, list(seen.decision.reasons)) == (
         pb.STATE_HELD, common_pb2.LANE_RED, ["VALUE_IMPLAUSIBLY_LOW"],
     )  # fmt: skip
     assert (seen.filing.version, gaps(seen)) == (2, {})
     assert await state(house, yellow) == "RELEASED"
+    # A payment releases nothing that the lane holds.
+    assert list((await status(house, owing)).decision.reasons) == ["VALUE_IMPLAUSIBLY_LOW", "DEBT_OPEN"]
+    await Driver(house.desk).debt(owing, Debt.PAID, 380)
+    seen = await status(house, owing)
+    assert (seen.state, list(seen.decision.reasons)) == (pb.STATE_HELD, ["VALUE_IMPLAUSIBLY_LOW"])
     await release(house, red)
     assert await state(house, red) == "RELEASED"
 

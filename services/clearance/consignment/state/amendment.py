@@ -7,13 +7,13 @@ import numpy as np
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, among
 from libs.columns.arrays import BoolArray
 from services.clearance.consignment.columns import TRANSIT_COLUMNS, choose, incomplete
-from services.clearance.consignment.decision import DEBT_OPEN, INCOMPLETE, OFFICER_HOLD, PARTS_MISSING, Lane
+from services.clearance.consignment.decision import INCOMPLETE, OFFICER_HOLD, PARTS_MISSING, Lane
 from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
 from services.clearance.consignment.presentation.times import PRESENTATION, unpresented
 from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches, with_reason
 from services.clearance.consignment.state.awaited_parts import with_notified
 from services.clearance.consignment.state.times import DELAYS, first_decision_times
-from services.clearance.consignment.transitions import CONTROLLED, Debt
+from services.clearance.consignment.transitions import CONTROLLED
 
 _UNCHANGED_BY_AMENDMENT: Final = (
     "version",
@@ -104,9 +104,6 @@ def amended_states(stored: Table, new: Table, stays_red: BoolArray | None = None
             # Once the match is cleared, the missing part holds the goods; an officer decides in spite of it.
             by_match = missing & held & ~stored.bools("officer_hold").values
             remaining = with_reason(remaining, Strings.constant(PARTS_MISSING, stored.rows), by_match)
-        if stays_red is not None and stays_red.any():
-            owed = stays_red & (new.ints("debt_status").values == Debt.OPEN)
-            remaining = with_reason(remaining, Strings.constant(DEBT_OPEN, stored.rows), owed)
         columns["reasons"] = choose(held, remaining, new.ragged("reasons"))
         columns |= {name: choose(~held, new.ints(name), Ints.absent(stored.rows)) for name in DELAYS}
     alarm = stored.bools("officer_hold").values & alarmed(stored)

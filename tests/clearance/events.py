@@ -38,7 +38,7 @@ from services.clearance.second_person import steps as second
 from services.clearance.transit.movement import TransitArrival, TransitEnd, TransitStart, TransitStep
 from tests.clearance import debt_events, screening_matches
 from tests.clearance.adjustments import Revenue, adjust, correcting
-from tests.clearance.desk import ASSESS_SECONDS, CARRIER, MASTER, TRACE, Desk, filings, mrns
+from tests.clearance.desk import ASSESS_SECONDS, CARRIER, MASTER, TRACE, Desk, completing, filings, mrns
 from tests.clearance.desk_commands import arrival, arrive
 from tests.clearance.risk_answers import screening
 from tests.clearance.transits import RULES
@@ -178,6 +178,13 @@ class Driver:
         (mrn,) = mrns(filings([reference]))
         version = int((await self.desk.states([mrn])).ints("filing_version").values[0]) + 1
         await self.desk.consume(self.file([reference], version=version, master=master))
+
+    async def complete(self, reference: str) -> None:
+        """File the next version, which ingestion takes for one that completes the version that clearance applied last."""
+        (mrn,) = mrns(filings([reference]))
+        version = int((await self.desk.states([mrn])).ints("filing_version").values[0])
+        filed = self.file([reference], version=version + 1, master=self.master)
+        await self.desk.consume(completing(filed, version))
 
     async def withdraw_filing(self, reference: str) -> None:
         """Invalidate the declaration, as its filer."""
@@ -340,6 +347,7 @@ async def _clear(driver: Driver, reference: str) -> None:
 
 STEPS: Final[dict[str, Step]] = {
     "amend": lambda driver, reference: driver.amend(reference, driver.master),
+    "complete": lambda driver, reference: driver.complete(reference),
     "move": lambda driver, reference: driver.amend(reference, driver.other_master),
     "withdraw filing": lambda driver, reference: driver.withdraw_filing(reference),
     "arrive": lambda driver, _: driver.arrive(driver.master),

@@ -58,7 +58,7 @@ from services.clearance.notices.texts import INCLUDED, load_texts
 from services.clearance.pre_loading.parameters import included
 from services.clearance.store import Store
 from tests.clearance.debt_events import debt
-from tests.clearance.desk import ASSESS_SECONDS, batch, filings, mrns
+from tests.clearance.desk import ASSESS_SECONDS, batch, completing, filings, mrns
 from tests.clearance.events import WITHDRAWN
 from tests.clearance.goods import ARMS, MEAT, goods, law
 from tests.clearance.risk_answers import screening
@@ -151,7 +151,7 @@ def ref(reference: str, version: int | None = None) -> pb.ConsignmentRef:
 
 
 async def decide(process: Process) -> None:
-    """One of the new ones needs a licence, an agency examines the other one."""
+    """One of the new ones needs a licence, an agency examines the other one. Of the others one adds what it lacked when its goods came."""
     command = Decide(process.store, included(), law())
     intake = Intake(command, process.channel, process.channel, assess_seconds=ASSESS_SECONDS)
     arms, meat = (
@@ -159,7 +159,8 @@ async def decide(process: Process) -> None:
         goods(["RED-new"], MEAT, cites=(), master=AMENDED),
     )
     new, amended = Table.concat([arms, meat]), filings(["GREEN-amend"], version=2, master=AMENDED)
-    await process.follow("ingestion", intake, ConsignmentColumns, batch(new), batch(amended))
+    completed = completing(filings(["GREEN-adds"], version=2), 1)
+    await process.follow("ingestion", intake, ConsignmentColumns, batch(new), batch(amended), batch(completed))
 
 
 async def withdraw(process: Process) -> None:

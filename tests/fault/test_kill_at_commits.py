@@ -17,7 +17,7 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from libs.columns import Ints, Strings, Table
+from libs.columns import Ints, Ragged, Strings, Table
 from libs.customs.time import MICROS_PER_DAY
 from libs.server.identity import Role
 from libs.store.database import Database
@@ -27,6 +27,7 @@ from luxor.clearance.v1 import carriers_pb2, control_pb2, work_pb2
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1 import release_lists_pb2 as pb_lists
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.ingestion.v1.parts_pb2 import PARTY_ROLE_CARRIER
 from services.clearance.consignment.transitions import Debt, Event, State
 from tests.clearance import process as clearance
 from tests.clearance import scalar, scalar_states
@@ -45,7 +46,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(170)]
 
 GOODS: Final = {
     MASTER: ("BARE-debt", "RED-release", "RED-seize", "RED-adjust", "RED-claim", "RED-hand", "GREEN-late", "YELLOW-look", "GREEN-back",
-        "RED-confirm-two"),
+        "RED-confirm-two", "GREEN-adds"),
     BULK: ("RED-bulk", "RED-bulk2", "BARE-lost", "RED-lost"),
     AMENDED: ("GREEN-match", "GREEN-hold", "GREEN-order", "GREEN-answer", "GREEN-conclude", "GREEN-overdue", "GREEN-amend", "GREEN-arms",
         "GREEN-lacks"),
@@ -73,7 +74,7 @@ WRITTEN_OFF: Final = {
 RECORD: Final = (
     "version", "state", "arrived_at", "debt_status", "officer_hold", "screening_hold", "release_not_before", "inspected_at", "adjusted_at",
     "debt_hold", "violation_found_by", "violation_resolved_by", "control_hold", "transit_started_at", "transit_ended_at", "transit_outcome",
-    "presentation_due_at", "presented_at",
+    "presentation_due_at", "presented_at", "reasons",
 )  # fmt: skip
 COMMITS_MAX: Final = 1_000
 SECONDS: Final = 60.0
@@ -160,7 +161,7 @@ def expected(name: str, before: Once) -> Once:
                 ("RED-new", Event.EXAMINATION_ORDERED),
                 ("GREEN-amend", Event.AMENDED_RELEASE),
             )
-            return before.after(*decided)
+            return before.after(*decided).after(("GREEN-adds", Event.COMPLETED_RELEASE), parts_missing=False)
         case "withdraw":
             return before.after(("GREEN-arms", Event.INVALIDATED), owed_after=Debt.NONE)
         case "hear_debts":
@@ -311,6 +312,10 @@ class Stage:
 
 def _value(states: Table, name: str, row: int) -> Any:
     column = states.column(name)
+    if isinstance(column, Ragged):
+        column, rows = column.values, column.span(row)
+        assert isinstance(column, Strings)
+        return column.tolist()[rows]
     if isinstance(column, Strings):
         return column[row]
     return states.ints(name)[row] if isinstance(column, Ints) else bool(states.bools(name)[row])
@@ -353,7 +358,10 @@ async def _fill(stage: Stage) -> None:
             goods([each], ARMS, cites=[("C401", CITED[each])], master=master) for each in references if each in CITED
         ]
         others = [each for each in references if each not in CITED]
-        await desk.consume(*([filings(others, master=master)] if others else []), *arms)
+        missing = [int(each == "GREEN-adds") for each in others]
+        roles = Ragged.of_lengths(missing, Ints.constant(PARTY_ROLE_CARRIER, sum(missing)))
+        filed = [filings(others, master=master).with_columns({"missing_roles": roles})] if others else []
+        await desk.consume(*filed, *arms)
     # A licence of an agency, which ends before the timers look.
     last_day = await stage.database.now() // MICROS_PER_DAY + 60
     await register(

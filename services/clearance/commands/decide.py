@@ -279,11 +279,10 @@ class Decide:
         completes = completing(stored, part.completed)
         stays_red = selected(stored, part.table, completes)
         table = recommendation.assessed(amended_states(stored, part.table, stays_red), tally.at)
-        table, release = with_documents_not_valued(stored, table), part.release & ~stays_red
-        if stored.ints("debt_event_number").valid.any() or completes.any():
-            # Debt events that revenue announced remain valid after the amendment. Presented goods that stay held have the reason of their debt.
-            table = with_debt_evaluated(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
-            release = release | settled(table)
+        table = with_documents_not_valued(stored, table)
+        # Debt events that revenue announced remain valid after the amendment. What stays held has the reason of its debt beside its own.
+        table = with_debt_evaluated(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
+        release = part.release & ~stays_red | settled(table)
         hold = np.where(completes, np.int64(Event.COMPLETED_HOLD), np.int64(Event.AMENDED_HOLD))
         onwards = np.where(completes, np.int64(Event.COMPLETED_RELEASE), np.int64(Event.AMENDED_RELEASE))
         events = np.where(release, onwards, hold)

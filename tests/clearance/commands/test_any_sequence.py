@@ -9,8 +9,9 @@ from typing import Any, Final
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from libs.columns import Ints, Table
+from libs.columns import Ints, Ragged, Table
 from luxor.consignment.v1 import consignment_pb2
+from luxor.ingestion.v1.parts_pb2 import PARTY_ROLE_CARRIER
 from services.clearance.consignment.transitions import Debt, State
 from services.clearance.transit.movement import TransitOutcome
 from tests.clearance.desk import Desk, filings, mrns
@@ -23,15 +24,17 @@ from tests.clearance.risk_answers import ServiceSpan, answering
 from tests.clearance.scalar import CONTROLS, ENDS
 from tests.clearance.second_person import of_two
 
-TWO, TOY, MEAL = "-two", "-toy", "-eat"
-"""How references end: what officers decide on them is confirmed by a second one; toys need a licence; an agency examines meat."""
+TWO, TOY, MEAL, GAP = "-two", "-toy", "-eat", "-gap"
+"""How references end: what officers decide on them is confirmed by a second one; toys need a licence; an agency examines meat; parts are missing."""
 WORDS: Final = (
-    ("GREEN", ""), ("GREEN", ""), ("BARE", ""), ("YELLOW", TWO), ("RED", TWO), ("NORATE", ""), ("VENDOR", TOY), ("RED", TOY), ("GREEN", MEAL),
+    ("GREEN", ""), ("GREEN", GAP), ("BARE", ""), ("YELLOW", TWO), ("RED", TWO), ("NORATE", ""), ("VENDOR", TOY), ("RED", TOY), ("GREEN", MEAL),
+    ("BARE", GAP),
 )  # fmt: skip
 """How the local references of a sequence begin and end: they tell the neighbours what to answer, and what the goods are."""
 LAW: Final = law()
 SEVERAL: Final = {
     "amend", "move",  # an arrival under the other document takes effect with the amendment
+    "complete",  # a process that ends after the COMMIT files one more
     "wait", "wait long", "storage ends",  # several times may be over at once
     "transit loses",  # the movement begins before
 }  # fmt: skip
@@ -63,7 +66,27 @@ LICENSED: Final = st.tuples(
     DEATH,
 )
 """Steps that matter to licences and to controls of goods, which would be rare among all."""
-STEP: Final = st.one_of(ANY, ANY, LICENSED)
+LACKING: Final = st.tuples(
+    st.sampled_from(
+        [
+            "complete",
+            "complete",
+            "arrive",
+            "amend",
+            "hold",
+            "release",
+            "match",
+            "clear",
+            "documents",
+            "in order",
+            "paid",
+        ]
+    ),
+    st.sampled_from([place for place, (_, end) in enumerate(WORDS) if end == GAP]),
+    DEATH,
+)
+"""Steps that matter to filings that lack parts."""
+STEP: Final = st.one_of(ANY, ANY, LICENSED, LACKING)
 REFUSED: Final = ("release", "return in bulk", "re_exported", "abandoned", "invalidated", "confiscated")
 """What nobody does with goods that a movement lost."""
 OF_LOST: Final = st.sampled_from([
@@ -110,6 +133,8 @@ class Stand:
     """Whether it is in transit to another office."""
     is_lost: bool
     """Whether a movement lost it."""
+    lacks: bool
+    """Whether a part is missing that the jurisdiction requires."""
     of_two: bool
     """Whether a second officer confirms what one decides: risk's rule says so of the filing."""
 
@@ -142,7 +167,20 @@ def stands(states: Table) -> list[Stand]:
     of_two = [each.endswith(TWO) for each in states.strings("local_reference").tolist()]
     lost = [each == TransitOutcome.LOST for each in values("transit_outcome")]
     payable = [each or 0 for each in values("payable_minor")]
-    further = (arrived, presented, held, holds[0], controlled, values("debt_status"), payable, moves, lost, of_two)
+    lacks = (states.ragged("missing_roles").lengths > 0).tolist()
+    further = (
+        arrived,
+        presented,
+        held,
+        holds[0],
+        controlled,
+        values("debt_status"),
+        payable,
+        moves,
+        lost,
+        lacks,
+        of_two,
+    )
     return [Stand(*each) for each in zip(*columns, *further, strict=True)]
 
 
@@ -215,7 +253,12 @@ class Sequence:
             elif row.local_reference.endswith(MEAL):
                 item.commodity_code = MEAT
 
-        return filings(references, master=master, version=version, change=declare)
+        table = filings(references, master=master, version=version, change=declare)
+        # Of three versions the first one lacks two parts, the second one lacks one.
+        missing = [(-version % 3) * each.endswith(GAP) for each in references]
+        return table.with_columns(
+            {"missing_roles": Ragged.of_lengths(missing, Ints.constant(PARTY_ROLE_CARRIER, sum(missing)))}
+        )
 
     async def stands(self) -> list[Stand]:
         """Return where the goods stand, as another process finds them."""
@@ -295,8 +338,14 @@ def broken(name: str, before: Stand, after: Stand) -> list[str]:
         found.append("what is owed of lost goods ended without a payment")
     if after.state == State.RELEASED != before.state and not after.is_presented:
         found.append("released before the presentation")
-    if before.is_presented and (after.filing, after.master) != (before.filing, before.master):
+    completes = name == "complete" and before.lacks and after.master == before.master
+    if before.is_presented and not completes and (after.filing, after.master) != (before.filing, before.master):
         found.append("amended after the presentation")
+    if after.state == State.RELEASED != before.state and after.lacks and name not in ("release", "confirm"):
+        found.append("released without a required part")
+    lifted = (before.by_officer and not after.by_officer) or (before.is_controlled and not after.is_controlled)
+    if name == "complete" and before.is_presented and lifted:
+        found.append("a completion lifted a hold or ended a control")
     if after.state == State.RE_EXPORTED != before.state and not after.has_arrived:
         found.append("re-exported before the arrival")
     # Customs invalidates a declaration that was lodged twice, also then.

@@ -35,6 +35,7 @@ CONTROLS = (State.DOCUMENTS_REQUESTED, State.EXAMINATION)
 ORDERED = {Event.DOCUMENTS_REQUESTED: State.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED: State.EXAMINATION}
 CONCLUDED = (Event.CONTROL_CONCLUDED, Event.EXAMINATION_CONCLUDED, Event.CONTROLS_CONCLUDED)
 DECISIONS = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD)
+EXITS = (Event.EXITED, Event.EXIT_OVERDUE)
 COMPLETED = (Event.COMPLETED_RELEASE, Event.COMPLETED_HOLD)
 Case = tuple[State, bool, Debt, bool, bool, bool, bool, bool]
 """State, arrived, debt, held by an officer, held by a hit of the screening, waiting for a look, inspected, held by the debt alone."""
@@ -184,8 +185,10 @@ def test_where_presentation_is_required_nothing_is_released_before_it_and_nothin
     assert not ended.any() or event in (Event.PRESENTED, Event.ARRIVAL_REVERSED)
 
 
-@given(rows, st.sampled_from([event for event in Event if event not in (Event.OFFICER_HELD, *RETURNS)]))
-def test_only_an_officers_hold_and_a_return_leave_released(values: list[Case], event: Event) -> None:
+@given(rows, st.sampled_from([event for event in Event if event not in (Event.OFFICER_HELD, *RETURNS, *EXITS)]))
+def test_only_an_officers_hold_a_return_and_the_exit_of_exports_leave_released(
+    values: list[Case], event: Event
+) -> None:
     # Goods are only ever released once they have arrived.
     now = situation([(state, arrived or state == State.RELEASED, *rest) for state, arrived, *rest in values])  # type: ignore[misc]
     after = apply(event, now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ from tests.clearance.controls import (
     state,
 )
 from tests.clearance.desk import ACCEPTED_AT, MASTER, completing, filings, mrns, revenue_answer, risk_answer
-from tests.clearance.events import Driver
+from tests.clearance.events import DAY_MICROS, Driver
 from tests.clearance.goods import MEAT, goods, law
 from tests.clearance.inspections import inspection, record, status
 from tests.clearance.loading import INFORMATION, NONE, parameters, recommending
@@ -39,6 +41,9 @@ from tests.ingestion.consignments import clear
 COMPLETE, REFERRED = control_pb2.PRE_LOADING_COMPLETE, control_pb2.PRE_LOADING_REFERRED
 MINUTE = 60_000_000
 SIMPLIFIED, FULL = common_pb2.FILING_STAGE_SIMPLIFIED, common_pb2.FILING_STAGE_FULL
+
+
+Change = Callable[[int, consignment_pb2.Consignment], None]
 
 
 def early(_: int, row: consignment_pb2.Consignment) -> None:
@@ -59,11 +64,11 @@ def without_prices(table: Table) -> Table:
     return answer.with_columns({**figures, "reason": unvalued}).take(np.arange(table.rows))
 
 
-async def file(house: House, references: list[str], recommended: int = NONE) -> list[str]:
+async def file(house: House, references: list[str], recommended: int = NONE, change: Change = early) -> list[str]:
     house.desk.decide.parameters = parameters()
     house.desk.neighbours.revenue = without_prices
     house.desk.neighbours.loading = recommending(lambda _, version: recommended if version == 1 else NONE, [])
-    table = filings(references, change=early)
+    table = filings(references, change=change)
     await house.desk.consume(table)
     return mrns(table)
 
@@ -193,17 +198,47 @@ async def test_a_completion_lifts_no_hold_ends_no_control_and_changes_nothing_th
     assert await state(house, by_officer) == "RELEASED"
 
 
+async def test_what_customs_released_is_completed_by_nobody_though_an_officer_holds_it_again(house: House) -> None:
+    (mrn,) = await file(house, ["GREEN-1"])
+    await arrive(house)
+    await release(house, mrn)
+    await hold(house, mrn)
+    await house.desk.consume(completing(filings(["GREEN-1"], version=2), 1))
+    seen = await status(house, mrn)
+    assert (seen.state, seen.filing.version) == (pb.STATE_HELD, 1)
+    refused = [each for each in await notices(house) if each.kind == pb.NOTICE_KIND_AMENDMENT_REFUSED]
+    assert [(each.mrn, each.filing_version) for each in refused] == [(mrn, 2)]
+
+
+async def test_a_completion_changes_nothing_of_the_time_in_temporary_storage(house: House) -> None:
+    (mrn,) = await file(house, ["BARE-1"])
+    await arrive(house)
+    waits, now = Waits(house.desk.store, "r"), await house.desk.store.database.now()
+    for version, days, kind in ((2, 80, pb.NOTICE_KIND_STORAGE_REMINDED), (3, 100, pb.NOTICE_KIND_STORAGE_ENDED)):
+        await waits.step(at=now + days * DAY_MICROS)
+        some = filings(["BARE-1"], version=version, change=early if version == 2 else None)
+        await house.desk.consume(completing(some, version - 1))
+        await waits.step(at=now + days * DAY_MICROS)
+        assert (await status(house, mrn)).filing.version == version
+        assert [each.kind for each in await notices(house)].count(kind) == 1
+
+
 async def test_goods_that_controls_list_are_not_released_with_the_completion_before_these_are_ordered(
     house: House,
 ) -> None:
     house.desk.decide.goods = law()
     names = ["GREEN-1", "GREEN-2"]
-    listed, elsewhere = await file(house, names)
-    await arrive(house)
 
     def bound(number: int, row: consignment_pb2.Consignment) -> None:
-        row.destination_country = ("DE", "CH")[number]
+        row.destination_country, row.consignee.address.country = ("DE", "CH")[number], "CH"
 
+    def unbound(number: int, row: consignment_pb2.Consignment) -> None:
+        early(number, row)
+        bound(1, row)
+        row.ClearField("destination_country")
+
+    listed, elsewhere = await file(house, names, change=unbound)
+    await arrive(house)
     await house.desk.consume(completing(goods(names, MEAT, version=2, change=bound), 1))
     assert [await state(house, mrn) for mrn in (listed, elsewhere)] == ["EXAMINATION", "AWAITING_ARRIVAL"]
     await Waits(house.desk.store, "r").step(at=await house.desk.store.database.now() + MINUTE)

@@ -12,7 +12,7 @@ event, so that they are read from the version after it:
 - the violation, in adjustments: an adjustment that changes something resolves it;
 - missing parts, in decisions and amendments: those of the new version.
 
-After the presentation only a version that completes the filing is an amendment, so that the version before it has to be incomplete.
+After the presentation only a version that completes the filing is an amendment, so that the version before it has to be incomplete and never released.
 
 Beside the table, a release, a disposal or an officer's conclusion of a control of goods that require a second person must have a proposal of the
 same content that another officer confirmed at that moment.
@@ -28,7 +28,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Ints, Table
-from services.clearance.consignment.columns import incomplete
 from services.clearance.consignment.controls.control import Control, ControlResult, controls_of
 from services.clearance.consignment.decision import AUTOMATIC
 from services.clearance.consignment.lifecycle.disposals import ENDS
@@ -40,6 +39,7 @@ from services.clearance.consignment.proposals.proposal import (
     proposals_of,
     requires_second,
 )
+from services.clearance.consignment.state.amendment import completable
 from services.clearance.consignment.transitions import CHANGE_OF, CONTROL, MONEY, Change, Debt, Event, State
 
 BoolArray = NDArray[np.bool_]
@@ -153,7 +153,7 @@ def _produced(event: Event, before: Table, after: Table) -> BoolArray:
         same &= (outcome.debt_hold == new.debt_hold) | ~after.ints("first_decided_at").valid
         found |= same
     if event in _COMPLETED:
-        found &= incomplete(before) & old.arrived & ~old.unpresented
+        found &= completable(before)
     return found
 
 

@@ -12,7 +12,7 @@ from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
 from services.clearance.consignment.presentation.times import PRESENTATION, unpresented
 from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches, with_reason
 from services.clearance.consignment.state.awaited_parts import with_notified
-from services.clearance.consignment.state.times import DELAYS, first_decision_times
+from services.clearance.consignment.state.times import DELAYS, first_decision_times, was_released
 from services.clearance.consignment.transitions import CONTROLLED
 
 _UNCHANGED_BY_AMENDMENT: Final = (
@@ -43,6 +43,8 @@ _UNCHANGED_BY_AMENDMENT: Final = (
     "adjusted_at",
     "former_released_at",
     "filed_late",
+    "storage_reminded_at",
+    "storage_ended_at",
     *INSPECTED,
     *RESOLUTION,
     *TRANSIT_COLUMNS,
@@ -59,8 +61,13 @@ def completing(stored: Table, completed: Ragged | None) -> BoolArray:
         assert isinstance(completed.values, Ints)
         owners = completed.owners()
         found[owners[completed.values.values == stored.ints("filing_version").values[owners]]] = True
-        found &= incomplete(stored) & stored.ints("arrived_at").valid & ~unpresented(stored)
+        found &= completable(stored)
     return found
+
+
+def completable(stored: Table) -> BoolArray:
+    """Return which filings are incomplete though their goods were presented, shape (n,), and may be completed: customs never released these."""
+    return incomplete(stored) & stored.ints("arrived_at").valid & ~unpresented(stored) & ~was_released(stored)
 
 
 def selected(stored: Table, new: Table, completes: BoolArray) -> BoolArray:

@@ -12,7 +12,7 @@ event, so that they are read from the version after it:
 - the violation, in adjustments: an adjustment that changes something resolves it;
 - missing parts, in decisions and amendments: those of the new version.
 
-After the presentation only a version that completes the filing is an amendment, so that the version before it has to be incomplete and never released.
+After the presentation only a version that completes the filing is an amendment, so that the version before it is incomplete, of goods never released.
 
 Beside the table, a release, a disposal or an officer's conclusion of a control of goods that require a second person must have a proposal of the
 same content that another officer confirmed at that moment.

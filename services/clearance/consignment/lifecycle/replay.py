@@ -32,6 +32,7 @@ from services.clearance.consignment.controls.control import Control, ControlResu
 from services.clearance.consignment.decision import AUTOMATIC
 from services.clearance.consignment.lifecycle.disposals import ENDS
 from services.clearance.consignment.lifecycle.machine import Situation, apply, situation
+from services.clearance.consignment.presentation.times import completable
 from services.clearance.consignment.proposals.proposal import (
     Proposal,
     ProposalKind,
@@ -39,7 +40,6 @@ from services.clearance.consignment.proposals.proposal import (
     proposals_of,
     requires_second,
 )
-from services.clearance.consignment.state.amendment import completable
 from services.clearance.consignment.transitions import CHANGE_OF, CONTROL, MONEY, Change, Debt, Event, State
 
 BoolArray = NDArray[np.bool_]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Ints, Table, among
+from services.clearance.consignment.columns import incomplete
 from services.clearance.consignment.transitions import FINAL, State
 
 PRESENTATION: Final = ("presentation_due_at", "presented_at", "presentation_overdue_at")
@@ -18,6 +19,13 @@ def unpresented(states: Table) -> NDArray[np.bool_]:
     """Return of which goods a presentation is required and missing, shape (n,): in states with an arrival alone."""
     required = states.ints("presentation_due_at").valid
     return required & ~states.ints("presented_at").valid if required.any() else required
+
+
+def completable(states: Table) -> NDArray[np.bool_]:
+    """Return which filings are incomplete though their goods were presented, and may be completed, shape (n,): the goods were not released before."""
+    found = incomplete(states) & states.ints("arrived_at").valid & ~unpresented(states)
+    found &= ~states.ints("former_released_at").valid
+    return found
 
 
 def presentation_due(states: Table) -> Ints:

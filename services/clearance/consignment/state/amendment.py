@@ -6,13 +6,13 @@ import numpy as np
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, among
 from libs.columns.arrays import BoolArray
-from services.clearance.consignment.columns import TRANSIT_COLUMNS, choose, incomplete
+from services.clearance.consignment.columns import TRANSIT_COLUMNS, choose
 from services.clearance.consignment.decision import INCOMPLETE, OFFICER_HOLD, PARTS_MISSING, Lane
 from services.clearance.consignment.inspection import INSPECTED, RESOLUTION
-from services.clearance.consignment.presentation.times import PRESENTATION, unpresented
+from services.clearance.consignment.presentation.times import PRESENTATION, completable
 from services.clearance.consignment.screening import alarmed, only_alarms, only_matches, with_matches, with_reason
 from services.clearance.consignment.state.awaited_parts import with_notified
-from services.clearance.consignment.state.times import DELAYS, first_decision_times, was_released
+from services.clearance.consignment.state.times import DELAYS, first_decision_times
 from services.clearance.consignment.transitions import CONTROLLED
 
 _UNCHANGED_BY_AMENDMENT: Final = (
@@ -63,11 +63,6 @@ def completing(stored: Table, completed: Ragged | None) -> BoolArray:
         found[owners[completed.values.values == stored.ints("filing_version").values[owners]]] = True
         found &= completable(stored)
     return found
-
-
-def completable(stored: Table) -> BoolArray:
-    """Return which filings are incomplete though their goods were presented, shape (n,), and may be completed: customs never released these."""
-    return incomplete(stored) & stored.ints("arrived_at").valid & ~unpresented(stored) & ~was_released(stored)
 
 
 def selected(stored: Table, new: Table, completes: BoolArray) -> BoolArray:

@@ -21,7 +21,8 @@ from luxor.revenue.v1.revenue_pb2 import (
 )
 
 ENVELOPE = {
-    "mrn", "version", "filer", "accepted_at", "partition", "carrier_id", "filer_trusted_until", "missing_roles", "completed_versions", "awaited_parts",
+    "mrn", "version", "filer", "accepted_at", "partition", "carrier_id", "filer_trusted_until", "missing_roles",
+    "completed_versions", "awaited_parts",
 }  # fmt: skip
 text = st.text(alphabet="abcä €|;=:,", max_size=6)
 texts = st.lists(st.text(alphabet="xyz", min_size=1, max_size=2), max_size=3)

@@ -120,7 +120,7 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
     "PRESENTED": (
         "PRESENTED", "HELD", {"reasons": ["A"]}, "Goods presented, not released",
         f"The goods of consignment {MRN} were presented to customs on 2026-11-01. They are not released yet. The declaration can no longer be "
-        f"amended or withdrawn. Reasons: A. {REFERENCES}",
+        f"amended or withdrawn; an incomplete one can still be completed. Reasons: A. {REFERENCES}",
     ),
     "PRESENTATION_OVERDUE": (
         "PRESENTATION_OVERDUE", "AWAITING_ARRIVAL", DUE, "Goods not presented in time",

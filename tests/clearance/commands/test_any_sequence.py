@@ -28,7 +28,6 @@ TWO, TOY, MEAL, GAP = "-two", "-toy", "-eat", "-gap"
 """How references end: what officers decide on them is confirmed by a second one; toys need a licence; an agency examines meat; parts are missing."""
 WORDS: Final = (
     ("GREEN", ""), ("GREEN", GAP), ("BARE", ""), ("YELLOW", TWO), ("RED", TWO), ("NORATE", ""), ("VENDOR", TOY), ("RED", TOY), ("GREEN", MEAL),
-    ("BARE", GAP),
 )  # fmt: skip
 """How the local references of a sequence begin and end: they tell the neighbours what to answer, and what the goods are."""
 LAW: Final = law()

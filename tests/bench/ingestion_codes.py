@@ -3,7 +3,7 @@
 Near duplicates are in one fold (services.risk.codes.near_duplicates). References are the included terms and parcel_text/brands.csv; neither is
 judged. Of the file's 397 codes, 208 occur once: no declaration of the other folds has them, so `repeated` states the share among the others.
 What bounds the figures: `declared` is the share of descriptions whose code another fold's declarations have, `present` the same with the references,
-and `agreement` how often two near duplicates have the same code. Data: ../shared/data. It takes about 8 minutes on two cores.
+and `agreement` how often two near duplicates have the same code. Data: ../shared/data. It takes about 3 minutes.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ UNLIKELY_BELOW_MAX: Final = 0.05
 """...and below this, since a model that is nearly always right gives all of them high probabilities."""
 PREFIX: Final = "codes:"
 """With which the version of each code model begins, and of no other."""
-_FORM: Final = Form(FORMAT, 1, BYTES_MAX, "train on fewer texts", "luxor learn codes")
+_FORM: Final = Form(FORMAT, 2, BYTES_MAX, "train on fewer texts", "luxor learn codes")
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -94,7 +94,7 @@ def write_code_model(weights: CodeWeights, **facts: str | float | tuple[float, .
     arrays = {
         "idf": weights.idf.astype("<f4"),
         "offsets": weights.offsets.astype("<i8"),
-        "places": weights.places.astype("<i4"),
+        "places": weights.places.astype("<u2"),
         "weights": weights.weights.astype("<f4"),
     }
     content = {**facts, "codes": weights.codes, **{name: array.tobytes() for name, array in arrays.items()}}
@@ -119,7 +119,7 @@ def _weights_of(content: CodeModelContent) -> CodeWeights:
     if sorted(content.quantiles) != list(content.quantiles):
         raise ValueError("content.quantiles do not rise")
     idf, weights = np.frombuffer(content.idf, "<f4"), np.frombuffer(content.weights, "<f4")
-    offsets, places = np.frombuffer(content.offsets, "<i8"), np.frombuffer(content.places, "<i4")
+    offsets, places = np.frombuffer(content.offsets, "<i8"), np.frombuffer(content.places, "<u2")
     if len(codes) > CODES_MAX or sorted(set(codes)) != codes:
         raise ValueError(f"content.codes are not sorted, or occur twice, or are more than {CODES_MAX}")
     if len(idf) != FEATURES or not np.isfinite(idf).all() or (idf <= 0).any():
@@ -130,7 +130,7 @@ def _weights_of(content: CodeModelContent) -> CodeWeights:
         raise ValueError(f"content.offsets give a feature the weights of more than {FEATURE_CODES_MAX} codes")
     if len(places) != len(weights) or not np.isfinite(weights).all():
         raise ValueError("content.weights are not finite numbers, one for each of content.places")
-    if len(places) and not 0 <= places.min() <= places.max() < len(codes):
+    if len(places) and places.max() >= len(codes):
         raise ValueError("content.places name codes that content.codes does not have")
     return CodeWeights(codes, idf, offsets, places, weights)
 

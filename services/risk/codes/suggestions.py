@@ -15,11 +15,12 @@ from services.risk.codes.code_weights import CodeWeights, Floats
 from services.risk.codes.ngrams import Features
 
 SUGGESTIONS_MAX: Final = 5
-HEADING_SHARE: Final = 0.4
-"""What the scores of all codes of the same heading add to the score of a code."""
+HEADING_SHARE: Final = 0.2
+"""What the scores of all codes of the same heading add to the score of a code. In cross-validation over parcel texts, with 0.4 the first suggestion
+is right as often, and one of five half a percentage point less often."""
 CHAPTER_SHARE: Final = 0.2
 """The same of the chapter."""
-ROWS_AT_ONCE: Final = 32
+ROWS_AT_ONCE: Final = 64
 """Descriptions whose scores are computed together: those of more do not fit into the cache of a processor."""
 
 Places = npt.NDArray[np.int64]
@@ -40,22 +41,34 @@ class Suggestions:
 
 def combined_scores(codes: Sequence[str], scores: Floats) -> Floats:
     """Return the scores with the shares of heading and chapter; `codes` are sorted."""
-    headings, heading_starts, heading_codes = _runs(tuple(codes), 4)
-    _, chapter_starts, chapter_headings = _runs(headings, 2)
-    heading_sums = np.add.reduceat(scores.T, heading_starts, axis=0)
-    chapter_sums = np.add.reduceat(heading_sums, chapter_starts, axis=0)
+    headings, heading_sizes, heading_ranks = _runs(tuple(codes), 4)
+    _, chapter_sizes, chapter_ranks = _runs(headings, 2)
+    heading_sums = _totals(scores.T, heading_ranks)
+    chapter_sums = _totals(heading_sums, chapter_ranks)
     heading_sums *= np.float32(HEADING_SHARE)
-    heading_sums += np.repeat(np.float32(CHAPTER_SHARE) * chapter_sums, chapter_headings, axis=0)
-    sums: Floats = np.repeat(heading_sums, heading_codes, axis=0)
+    heading_sums += np.repeat(np.float32(CHAPTER_SHARE) * chapter_sums, chapter_sizes, axis=0)
+    sums: Floats = np.repeat(heading_sums, heading_sizes, axis=0)
     sums += scores.T
     return sums.T
 
 
 @lru_cache(maxsize=16)
-def _runs(codes: tuple[str, ...], digits: int) -> tuple[tuple[str, ...], Places, Places]:
-    """Return the distinct beginnings of sorted codes, where each begins, and how often it occurs."""
-    values, starts, counts = np.unique([code[:digits] for code in codes], return_index=True, return_counts=True)
-    return tuple(values.tolist()), starts, counts
+def _runs(codes: tuple[str, ...], digits: int) -> tuple[tuple[str, ...], Places, tuple[tuple[Places, Places], ...]]:
+    """Return the distinct beginnings of sorted codes, how many codes begin with each, and the codes by their rank in their run.
+
+    Of each rank: the runs that have a code of this rank, and these codes, as places.
+    """
+    values, starts, sizes = np.unique([code[:digits] for code in codes], return_index=True, return_counts=True)
+    runs = [np.flatnonzero(sizes > rank) for rank in range(sizes.max())]
+    return tuple(values.tolist()), sizes, tuple((each, starts[each] + rank) for rank, each in enumerate(runs))
+
+
+def _totals(rows: Floats, ranks: tuple[tuple[Places, Places], ...]) -> Floats:
+    """Return the sum of each run of rows: rank by rank, since numpy's reduceat adds row by row and takes five times as long."""
+    sums: Floats = rows.take(ranks[0][1], axis=0)
+    for runs, places in ranks[1:]:
+        sums[runs] += rows.take(places, axis=0)
+    return sums
 
 
 def probabilities_of(scores: Floats, sharpness: float) -> Floats:

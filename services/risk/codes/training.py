@@ -23,7 +23,7 @@ from services.risk.codes.code_weights import (
     FEATURES,
     CodeWeights,
     Floats,
-    Numbers,
+    Places,
     idf_of,
     lengths_of,
     owners_of,
@@ -36,8 +36,8 @@ STEPS: Final = 12
 CODES_AT_ONCE: Final = 256
 EXACT_TEXTS_MAX: Final = 8_000
 """Texts up to which the regressions are solved exactly, by a matrix of their products: 256 MB."""
-WEIGHTS_MAX: Final = 300_000
-"""Weights that stay, the largest of all codes together. On parcel texts, 300,000 are as accurate as all."""
+WEIGHTS_MAX: Final = 580_000
+"""Weights that stay, the largest of all codes together: 4.7 MB in the file of a model, which has a limit."""
 
 
 @dataclass(frozen=True)
@@ -75,31 +75,30 @@ def train(
     codes, targets = np.unique(np.asarray(texts.codes), return_inverse=True)
     shrinkage = (ridge / texts.weights).astype(np.float32)[:, None]
     solve = _exact(matrix, shrinkage) if features.rows <= exact_texts_max else _by_steps(matrix, shrinkage, steps)
-    cells, weights = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    places, weights = np.zeros((len(present), 0), np.uint16), np.zeros((len(present), 0), np.float32)
     for first in range(0, len(codes), CODES_AT_ONCE):
-        block = np.arange(first, min(first + CODES_AT_ONCE, len(codes)))
+        block = np.arange(first, min(first + CODES_AT_ONCE, len(codes)), dtype=np.uint16)
         indicators = (targets[:, None] == block[None, :]).astype(np.float32)
         found = (matrix.T @ solve(indicators)) * idf[present, None]
-        rows, found_codes = np.nonzero(found)
-        cells = np.concatenate((cells, present[rows].astype(np.int64) * len(codes) + block[found_codes]))
-        weights = np.concatenate((weights, found[rows, found_codes]))
-        if len(weights) > weights_max:
-            largest = np.argpartition(np.abs(weights), -weights_max)[-weights_max:]
-            cells, weights = cells[largest], weights[largest]
-    cells, weights = _largest_of_features(cells, weights, len(codes))
-    offsets = np.searchsorted(cells, np.arange(FEATURES + 1, dtype=np.int64) * len(codes))
-    return CodeWeights(codes.tolist(), idf, offsets, (cells % len(codes)).astype(np.int32), weights)
+        places = np.hstack((places, np.broadcast_to(block, found.shape)))
+        places, weights = _largest(places, np.hstack((weights, found)))
+    size = np.abs(weights)
+    is_stored = size > 0
+    if is_stored.sum() > weights_max:
+        is_stored = np.zeros(size.shape, np.bool_)
+        is_stored.ravel()[np.argpartition(size, -weights_max, axis=None)[-weights_max:]] = True
+    offsets = np.zeros(FEATURES + 1, np.int64)
+    offsets[present + 1] = is_stored.sum(axis=1)
+    np.cumsum(offsets, out=offsets)
+    return CodeWeights(codes.tolist(), idf, offsets, places[is_stored], weights[is_stored])
 
 
-def _largest_of_features(cells: Numbers, weights: Floats, codes: int) -> tuple[Numbers, Floats]:
-    """Return the FEATURE_CODES_MAX largest weights of each feature, sorted by feature and code."""
-    features = cells // codes
-    order = np.lexsort((-np.abs(weights), features))
-    ordered = features[order]
-    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-    chosen = order[rank < FEATURE_CODES_MAX]
-    chosen = chosen[np.argsort(cells[chosen])]
-    return cells[chosen], weights[chosen]
+def _largest(places: Places, weights: Floats) -> tuple[Places, Floats]:
+    """Return the FEATURE_CODES_MAX largest weights of each row and their places, in the order of the places."""
+    if weights.shape[1] <= FEATURE_CODES_MAX:
+        return places, weights
+    chosen = np.sort(np.argpartition(np.abs(weights), -FEATURE_CODES_MAX, axis=1)[:, -FEATURE_CODES_MAX:], axis=1)
+    return np.take_along_axis(places, chosen, 1), np.take_along_axis(weights, chosen, 1)
 
 
 def _exact(matrix: csr_matrix, shrinkage: Floats) -> Callable[[Floats], Floats]:

@@ -27,14 +27,14 @@ def weights() -> CodeWeights:
 
 
 def test_a_score_has_the_shares_of_its_heading_and_its_chapter() -> None:
-    codes = ["330410", "330420", "330510", "392690"]
-    scores = np.array([[0.5, 0.25, 0.125, 0.0], [0.0, 0.0, 0.0, 1.0]], np.float32)
+    codes = ["330410", "330420", "330499", "330510", "330610", "392690"]
+    scores = np.array([[0.5, 0.25, 0.75, 0.125, 0.0625, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]], np.float32)
     expected = [
         [
             own[place]
-            + 0.4 * sum(own[other] for other in range(4) if codes[other][:4] == codes[place][:4])
-            + 0.2 * sum(own[other] for other in range(4) if codes[other][:2] == codes[place][:2])
-            for place in range(4)
+            + 0.2 * sum(own[other] for other in range(len(codes)) if codes[other][:4] == codes[place][:4])
+            + 0.2 * sum(own[other] for other in range(len(codes)) if codes[other][:2] == codes[place][:2])
+            for place in range(len(codes))
         ]
         for own in scores.tolist()
     ]

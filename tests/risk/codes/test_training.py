@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from string import ascii_lowercase
+
 import numpy as np
 import pytest
 
@@ -64,9 +66,9 @@ def test_the_largest_weights_stay() -> None:
 
 
 @pytest.mark.parametrize("count", [FEATURE_CODES_MAX, FEATURE_CODES_MAX + 1])
-def test_a_feature_has_its_largest_weights_of_twelve_codes_at_most(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_feature_has_its_largest_weights_of_24_codes_at_most(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = TrainingTexts(
-        [f"goods {'abcdefghijklm'[place] * 4}" for place in range(count)],
+        [f"goods {ascii_lowercase[place] * 4}" for place in range(count)],
         [f"{place:06}" for place in range(count)],
         np.linspace(0.5, 1, count),
     )
@@ -80,6 +82,16 @@ def test_a_feature_has_its_largest_weights_of_twelve_codes_at_most(count: int, m
         weights = [dict(_weights(each, feature)) for each in (model, whole)]
         largest = sorted(weights[1].items(), key=lambda each: -abs(each[1]))[:FEATURE_CODES_MAX]
         assert weights[0] == dict(largest)
+
+
+def test_codes_that_are_solved_in_blocks_compete_for_the_weights_of_a_feature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "FEATURE_CODES_MAX", 2)
+    whole = train(TEXTS)
+    assert np.diff(whole.offsets).max() == 2 < len(whole.codes)
+    monkeypatch.setattr(training, "CODES_AT_ONCE", 1)
+    blocks = train(TEXTS)
+    assert all(np.array_equal(getattr(whole, name), getattr(blocks, name)) for name in ("offsets", "places"))
+    np.testing.assert_allclose(whole.weights, blocks.weights, rtol=1e-4, atol=1e-6)
 
 
 def _weights(model: CodeWeights, feature: int) -> list[tuple[int, float]]:

@@ -231,6 +231,18 @@ async def test_an_amendment_moves_goods_to_another_receptacle(house: House) -> N
     await check(house)
 
 
+async def test_goods_that_are_in_their_master_document_and_one_other_receptacle_arrive_by_this_once_it_is_the_only_one(
+    house: House,
+) -> None:
+    number = await file(house, "GREEN-1", *BAGS[:2], master=BAGS[1])
+    assert (await arrive(house, BAGS[0])).released == 0
+    # No number leads to the goods that did not before, but the arrival is that of all of them now.
+    await file(house, "GREEN-1", BAGS[0], master=BAGS[1], version=2)
+    await Arrive(house.desk.store).finish(0, 100)
+    assert await states(house, [number]) == ["RELEASED"]
+    await check(house)
+
+
 @pytest.mark.parametrize(("number", "released"), [(BAGS[0], 2), (MASTER, 3)])
 async def test_a_bulk_release_by_receptacle_releases_what_is_in_it(house: House, number: str, released: int) -> None:
     numbers = [

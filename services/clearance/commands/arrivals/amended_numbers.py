@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from libs.columns import Table
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
-from services.clearance.consignment.state.transport_numbers import added_receptacles
+from services.clearance.consignment.state.transport_numbers import added_receptacles, only_receptacle
 from services.clearance.store import Store
 
 
@@ -41,7 +41,9 @@ async def store_numbers(
         stay = [(number, row) for number, row in under if renamed[row] and (number, row) not in new]
         columns = ([values[row] for _, row in stay] for values in (mrns, named))
         await store.references.add_names(tx, [number for number, _ in stay], *columns)
-    changed = renamed | moved
+    # A number that leads to goods as before may be the only receptacle now.
+    pairs = zip(only_receptacle(former).tolist(), only_receptacle(table).tolist(), strict=True)
+    changed = renamed | moved | np.array([was != now for was, now in pairs], np.bool_)
     changed[[row for _, row in (*packed, *unpacked)]] = True
     return {number for number, row in under if changed[row]}
 

@@ -17,6 +17,7 @@ from luxor.ingestion.v1.parts_pb2 import (
     HouseDocumentLink,
     OrderLink,
 )
+from services.clearance.consignment.state.awaited_parts import NOTIFIED_MAX
 from services.clearance.consignment.state.expiry import ARRIVAL_DAYS
 from services.clearance.store.parties.representations import Representation
 from tests.clearance.controls import arrive, notices, release
@@ -115,6 +116,18 @@ async def test_a_party_is_notified_once_of_each_role_and_link(house: House) -> N
         awaited(both, "GREEN-1", "Q"),
     ]
     assert await parts(house, "air") == [awaited(AIR, "GREEN-1")]
+
+
+async def test_a_filer_that_amends_the_order_time_and_again_notifies_parties_of_the_first_links_alone(
+    house: House,
+) -> None:
+    versions = range(1, NOTIFIED_MAX // 2 + 2)
+    for version in versions:
+        await house.desk.consume(awaiting(["GREEN-1"], [BAZAAR, BANK], version=version, order=f"O{version}"))
+    assert await parts(house, "bazaar") == [awaited(BAZAAR, "GREEN-1", f"O{version}") for version in versions[:-1]]
+    assert len(await parts(house, "bank")) == NOTIFIED_MAX // 2
+    (entries,) = (await house.desk.states(mrns(awaiting(["GREEN-1"], [])))).ragged("awaited_parts").lengths
+    assert entries == NOTIFIED_MAX
 
 
 async def test_what_happens_to_the_goods_and_versions_that_come_too_late_notify_no_party(house: House) -> None:

@@ -15,6 +15,8 @@ from services.clearance.consignment.transitions import Change
 _SCHEMA: Final = schema_of(ClearanceColumns).children["awaited_parts"]
 BY_DOCUMENT: Final = (PARTY_ROLE_CARRIER, PARTY_ROLE_POST)
 """Roles whose parts are linked by the house document; the others are linked by the order."""
+NOTIFIED_MAX: Final = 30
+"""Parts of one consignment of which parties are notified, the first ones: each state has them all, and an amendment may name further orders."""
 _DECIDED: Final = (Change.DECIDED, Change.AMENDED)
 """Changes with which parties are notified."""
 
@@ -52,14 +54,15 @@ def awaited_columns(filings: Table) -> dict[str, Column]:
 def with_notified(stored: Table, new: Table) -> dict[str, Column]:
     """Return the column of states after new versions of their filings: the entries of the stored states, and those of the new ones that these lack.
 
-    A party is notified once of each role and link.
+    A party is notified once of each role and link, and of NOTIFIED_MAX of a consignment together.
     """
     if not _has_awaited(stored) and not _has_awaited(new):
         return {}
     found: list[list[AwaitedPart]] = []
     for former, later in zip(_entries(stored), _entries(new), strict=True):
         notified = {each[:4] for each in former}
-        found.append([*former, *(each for each in later if each[:4] not in notified)])
+        added = [each for each in later if each[:4] not in notified]
+        found.append([*former, *added[: max(0, NOTIFIED_MAX - len(former))]])
     return {"awaited_parts": _column(found)}
 
 

@@ -42,7 +42,7 @@ from services.ingestion.__main__ import assemble as ingestion
 from services.revenue.__main__ import assemble as revenue
 from tests.clearance.desk import CARRIER, Neighbours, _Risk
 from tests.ingestion.amendments import AMEND, INVALIDATE, announced, version_of
-from tests.ingestion.consignments import consignment, put
+from tests.ingestion.consignments import clear, consignment, put
 from tests.ingestion.part_client import PLATFORM, PROVIDER, Ingestion, part
 from tests.revenue import sales
 from tests.support.databases import enterable_directory, reused_database
@@ -659,3 +659,34 @@ def test_any_sequence_makes_the_consignments_and_sales_that_the_docs_define(
             run_state_machine_as_test(Filings, settings=STEPS)
         finally:
             runner.run(opened.__aexit__(None, None, None))
+
+
+async def test_goods_that_arrived_with_the_minimum_set_are_released_with_a_declaration_that_changes_none_of_it(
+    urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filings = Filings()
+    slot = filings.slots[0]
+    async with world(urls, monkeypatch) as services:
+
+        async def file(version: int, **changed: int) -> None:
+            values = {"function": AMEND, "amended_version": version} if version else {}
+            row = filings.content(slot, (PRICES[0], "", ""), **values, **changed)
+            for path in () if version else ("nature", "items[0].price", "items[0].commodity_code"):
+                clear(row, path)
+            (result,) = await services.submit(slot.owner, [row], f"c{version}")
+            slot.mrn = result.receipt.mrn
+            assert result.receipt.version == version + 1, result
+
+        async def stands() -> Any:
+            found = (await services.status("otto", slot.mrn, "officer")).consignments
+            return found and (found[0].state, found[0].filing.version, found[0].debt.intrinsic_value_minor)
+
+        await file(0)
+        await until(stands, (clearance_pb.STATE_HELD, 1, 0))
+        await services.arrive(filings.master(slot))
+        await file(1, gross_mass_mg=7)
+        await until(lambda: services.refusals(slot), {2})
+        await file(2)
+        await until(stands, (clearance_pb.STATE_RELEASED, 3, PRICES[0]))
+        await file(3)
+        await until(lambda: services.refusals(slot), {2, 4})

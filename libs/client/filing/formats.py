@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from libs.client.errors import LuxorError
-from libs.client.filing.declarations.h7 import read_h7
 from libs.client.filing.declarations.reader import read_declaration
+from libs.client.filing.declarations.tables import read_h7, read_itmatt
 from libs.client.filing.files import REQUIRED, Read, read_csv, read_jsonl
 from libs.client.row_errors import RowError
 from luxor.consignment.v1.consignment_pb2 import (
@@ -20,6 +20,7 @@ READERS: Final[dict[str, Callable[[BinaryIO], Iterator[Read | RowError]]]] = {
     "jsonl": read_jsonl,
     "dec": read_declaration,
     "h7": read_h7,
+    "itmatt": read_itmatt,
 }
 """How each format is read."""
 _OF_INVALIDATION: Final = frozenset(

@@ -8,7 +8,7 @@ import pytest
 
 from libs.client.errors import LuxorError
 from libs.client.filing.columns import columns
-from libs.client.filing.declarations.h7 import h7_columns, number_of, read_h7
+from libs.client.filing.declarations.tables import h7_columns, number_of, read_h7
 from libs.client.filing.files import Read
 from libs.client.row_errors import RowError
 from tests.support.declarations import flat

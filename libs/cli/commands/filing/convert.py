@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["csv", "jsonl", "dec", "h7"]),
+    type=click.Choice(["csv", "jsonl", "dec", "h7", "itmatt"]),
     help="Format of PATHS (default: by their names).",
 )
 @click.option(

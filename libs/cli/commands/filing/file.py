@@ -23,7 +23,7 @@ REFUSALS_SHOWN = 8
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["csv", "jsonl", "dec", "h7"]),
+    type=click.Choice(["csv", "jsonl", "dec", "h7", "itmatt"]),
     help="Format of the file (default: by its name).",
 )
 @click.option(
@@ -77,7 +77,7 @@ def file(
     from luxor.consignment.v1.consignment_pb2 import MessageFunction
 
     if template:
-        if kind in ("dec", "h7"):
+        if kind in ("dec", "h7", "itmatt"):
             raise click.UsageError("A template is csv or jsonl.")
         sys.stdout.write(files.template(kind or "csv"))
         return

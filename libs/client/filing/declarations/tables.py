@@ -1,8 +1,9 @@
-"""Reads a table with the columns of the European Union's data set H7: their headers are numbers of data elements."""
+"""Reads tables with the columns of other data sets: of the European Union's H7, and of ITMATT and the forms CN 22 and CN 23 of the posts."""
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, Literal
 
@@ -12,7 +13,7 @@ from libs.client.errors import LuxorError
 from libs.client.filing.columns import columns, join, split
 from libs.client.filing.declarations.mapping import EORI
 from libs.client.filing.declarations.totals import add_gross_mass
-from libs.client.filing.files import Read, RefusedRow, read_csv
+from libs.client.filing.files import REQUIRED, Read, RefusedRow, read_csv
 from libs.client.row_errors import ElementError, RowError
 from libs.files.yaml_file import YamlFile
 
@@ -22,13 +23,14 @@ _SIMPLE: Final = 4
 """Digits of the number of an element that has no parts."""
 
 
-class H7Column(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class TableColumn(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """What becomes of one data element."""
 
-    name: str
+    name: str = ""
     to: list[str] = []
     codes: dict[str, str] = {}
     eori: list[str] = []
+    sets: dict[str, str] = {}
     digits: Annotated[int, msgspec.Meta(ge=0)] = 0
     note: str = ""
 
@@ -36,7 +38,7 @@ class H7Column(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
         """Raise ValueError for a column that is neither taken nor left out, or a target that is none."""
         if bool(self.to) == bool(self.note):
             raise ValueError("state either to or note")
-        unknown = {*self.to, *self.eori} - set(columns())
+        unknown = {*self.to, *self.eori, *self.sets} - set(columns())
         if unknown:
             raise ValueError(f"{sorted(unknown)} are no columns of a consignment")
 
@@ -48,18 +50,33 @@ class H7Column(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
         return join([self.codes.get(each.upper(), each) for each in split(cell)]) if self.codes else cell
 
 
-class H7Mapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class TableMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The file."""
 
     format: Literal[1]
     source: str
-    columns: dict[str, H7Column]
+    separator: str = ""
+    columns: dict[str, TableColumn]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The columns of a data set."""
+
+    columns: Mapping[str, TableColumn]
+    """By their keys."""
+    key_of: Callable[[str], str]
+    """Returns the key of a header; empty for a header of another column."""
+    separator: str = ""
+    """Stands between the values of columns that state the same."""
+    required: Sequence[str] = REQUIRED
+    """Columns of a CSV of consignments that a table states at least."""
 
 
 @functools.cache
-def h7_columns() -> dict[str, H7Column]:
+def h7_columns() -> dict[str, TableColumn]:
     """Return the columns by the numbers of their data elements, without blanks."""
-    mapping = YamlFile(Path(__file__).with_name("h7.yaml")).convert(H7Mapping)
+    mapping = YamlFile(Path(__file__).with_name("h7.yaml")).convert(TableMapping)
     return {number.replace(" ", ""): column for number, column in mapping.columns.items()}
 
 
@@ -79,10 +96,32 @@ def number_of(header: str) -> str:
     return digits if digits in h7_columns() else ""
 
 
+@functools.cache
+def itmatt() -> DataSet:
+    """Return the attributes of ITMATT by their names, in which neither case nor what is between the words counts."""
+    mapping = YamlFile(Path(__file__).with_name("itmatt.yaml")).convert(TableMapping)
+
+    def key_of(header: str) -> str:
+        name = "_".join(re.findall(r"[a-z0-9]+", header.lower()))
+        return name if name in mapping.columns else ""
+
+    # Forms of mail without goods have neither value nor code.
+    return DataSet(mapping.columns, key_of, mapping.separator, ("local_reference", "item_description"))
+
+
+def read_itmatt(file: BinaryIO) -> Iterator[Read | RowError]:
+    """Yield each postal item of a table with the attributes of ITMATT, as `read_h7` does."""
+    return _read(file, itmatt())
+
+
 def read_h7(file: BinaryIO) -> Iterator[Read | RowError]:
     """Yield each consignment of a table, with notes of what was left out; columns of a CSV of consignments may stand beside those of H7."""
-    rows = _Rows()
-    for each in read_csv(file, rows.translated):
+    return _read(file, DataSet(h7_columns(), number_of))
+
+
+def _read(file: BinaryIO, data_set: DataSet) -> Iterator[Read | RowError]:
+    rows = _Rows(data_set)
+    for each in read_csv(file, rows.translated, required=data_set.required):
         if isinstance(each, RowError):
             rows.left_out.pop(each.reference, None)
             shown = rows.headers_of.get(each.element, "")
@@ -98,16 +137,17 @@ def read_h7(file: BinaryIO) -> Iterator[Read | RowError]:
 
 
 class _Rows:
-    """Turns rows of H7 into rows of a CSV of consignments."""
+    """Turns rows of a data set into rows of a CSV of consignments."""
 
-    def __init__(self) -> None:
+    def __init__(self, data_set: DataSet) -> None:
+        self._data_set = data_set
         self.left_out: dict[str, list[tuple[str, str, str]]] = {}
         """Headers, values and explanations by the reference of their consignment."""
         self.headers_of: dict[str, str] = {}
         """The header that states a column, by the column."""
         self._width = 0
-        self._taken: list[tuple[int, str, H7Column | None]] = []
-        """Place, header, and column of H7, in the order in which parts are joined."""
+        self._taken: list[tuple[int, str, TableColumn | None]] = []
+        """Place, header, and column of the data set, in the order in which parts are joined."""
         self._names: list[str] = []
 
     def translated(self, rows: Iterator[list[str]]) -> Iterator[list[str]]:
@@ -117,22 +157,20 @@ class _Rows:
     def header(self, row: list[str]) -> list[str]:
         """Return the header; raise LuxorError COLUMN_REPEATED if two columns state the same."""
         self._width = len(row)
-        order = list(h7_columns())
-        numbers = [number_of(header.strip()) for header in row]
-        places = sorted(
-            range(len(row)), key=lambda place: order.index(numbers[place]) if numbers[place] else len(order)
-        )
+        order = list(self._data_set.columns)
+        keys = [self._data_set.key_of(header.strip()) for header in row]
+        places = sorted(range(len(row)), key=lambda place: order.index(keys[place]) if keys[place] else len(order))
         for place in places:
             header = row[place].strip()
-            column = h7_columns().get(numbers[place])
-            repeated = column is not None and numbers.count(numbers[place]) > 1
+            column = self._data_set.columns.get(keys[place])
+            repeated = column is not None and keys.count(keys[place]) > 1
             for name in [header.lower()] if column is None else column.to:
                 repeated = repeated or (column is None and name in self.headers_of)
                 self.headers_of.setdefault(name, header)
             if repeated:
                 raise LuxorError.from_reason("COLUMN_REPEATED", path="line 1", value=header)
             self._taken.append((place, header, column))
-        added = [name for _, _, column in self._taken if column is not None for name in column.eori]
+        added = [name for _, _, column in self._taken if column is not None for name in (*column.eori, *column.sets)]
         self._names = list(dict.fromkeys([*self.headers_of, *added]))
         return self._names
 
@@ -152,11 +190,13 @@ class _Rows:
                 continue
             try:
                 for name in column.to:
-                    values[name] += column.value(cell, header)
+                    value = column.value(cell, header)
+                    values[name] = f"{values[name]}{self._data_set.separator}{value}" if values[name] else value
             except ElementError as error:
                 element_error = element_error or error
             if EORI.fullmatch(cell):
                 values |= {name: "EORI" for name in column.eori if not values[name]}
+            values |= {name: value for name, value in column.sets.items() if not values[name]}
             if column.note:
                 left_out.append((header, cell, column.note))
         if left_out and values.get(REFERENCE):

@@ -1,5 +1,7 @@
 """Train a model of commodity codes: ridge regression of each code on hashed n-grams, of which the largest weights stay.
 
+A weight counts the more, the more declarations its code has: 1 + log(1 + declarations) times its size.
+
 The texts are declarations of the administration itself, and reference texts such as the wording of its tariff, which count less. Few texts are
 solved exactly. With many texts the regressions of a block of codes are solved together by conjugate gradients over the texts, so memory is bounded
 by texts times CODES_AT_ONCE, whatever the number of codes. Nothing is drawn at random: the same texts give the same model.
@@ -75,14 +77,15 @@ def train(
     codes, targets = np.unique(np.asarray(texts.codes), return_inverse=True)
     shrinkage = (ridge / texts.weights).astype(np.float32)[:, None]
     solve = _exact(matrix, shrinkage) if features.rows <= exact_texts_max else _by_steps(matrix, shrinkage, steps)
+    importance = (1 + np.log1p(np.bincount(targets, texts.weights == 1, len(codes)))).astype(np.float32)
     places, weights = np.zeros((len(present), 0), np.uint16), np.zeros((len(present), 0), np.float32)
     for first in range(0, len(codes), CODES_AT_ONCE):
         block = np.arange(first, min(first + CODES_AT_ONCE, len(codes)), dtype=np.uint16)
         indicators = (targets[:, None] == block[None, :]).astype(np.float32)
         found = (matrix.T @ solve(indicators)) * idf[present, None]
         places = np.hstack((places, np.broadcast_to(block, found.shape)))
-        places, weights = _largest(places, np.hstack((weights, found)))
-    size = np.abs(weights)
+        places, weights = _largest(places, np.hstack((weights, found)), importance)
+    size = np.abs(weights) * importance[places]
     is_stored = size > 0
     if is_stored.sum() > weights_max:
         is_stored = np.zeros(size.shape, np.bool_)
@@ -93,11 +96,12 @@ def train(
     return CodeWeights(codes.tolist(), idf, offsets, places[is_stored], weights[is_stored])
 
 
-def _largest(places: Places, weights: Floats) -> tuple[Places, Floats]:
-    """Return the FEATURE_CODES_MAX largest weights of each row and their places, in the order of the places."""
+def _largest(places: Places, weights: Floats, importance: Floats) -> tuple[Places, Floats]:
+    """Return the FEATURE_CODES_MAX weights of each row that are largest by the importance of their codes, and their places, in the order of these."""
     if weights.shape[1] <= FEATURE_CODES_MAX:
         return places, weights
-    chosen = np.sort(np.argpartition(np.abs(weights), -FEATURE_CODES_MAX, axis=1)[:, -FEATURE_CODES_MAX:], axis=1)
+    size = np.abs(weights) * importance[places]
+    chosen = np.sort(np.argpartition(size, -FEATURE_CODES_MAX, axis=1)[:, -FEATURE_CODES_MAX:], axis=1)
     return np.take_along_axis(places, chosen, 1), np.take_along_axis(weights, chosen, 1)
 
 

@@ -84,6 +84,32 @@ def test_a_feature_has_its_largest_weights_of_24_codes_at_most(count: int, monke
         assert weights[0] == dict(largest)
 
 
+@pytest.mark.parametrize("limit", ["feature", "all"])
+def test_weights_of_codes_with_more_declarations_stay_before_larger_ones(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = {"330410": 1, "620463": 6, "851712": 0}
+    pairs = [(f"goods {code * (row + 1)}", code, 1.0) for code, count in counts.items() for row in range(count)]
+    texts, codes, weights = zip(*pairs, ("goods phone", "851712", 0.9), strict=True)
+    given = TrainingTexts(texts, codes, np.array(weights))
+    whole = train(given)
+    importance = [1 + np.log(1 + counts[code]) for code in whole.codes]
+    if limit == "feature":
+        monkeypatch.setattr(training, "FEATURE_CODES_MAX", 1)
+    small = train(given, weights_max=10) if limit == "all" else train(given)
+    spans = (
+        [range(FEATURES)] if limit == "all" else [[each] for each in np.flatnonzero(np.diff(whole.offsets)).tolist()]
+    )
+    differing = 0
+    for features in spans:
+        stored, every = ([each for one in features for each in _weights(model, one)] for model in (small, whole))
+        by_size = sorted(every, key=lambda each: -abs(each[1]))[: len(stored)]
+        expected = sorted(every, key=lambda each: -abs(each[1]) * importance[each[0]])[: len(stored)]
+        assert sorted(stored) == sorted(expected)
+        differing += sorted(by_size) != sorted(expected)
+    assert differing, "the importance decides in this case"
+
+
 def test_codes_that_are_solved_in_blocks_compete_for_the_weights_of_a_feature(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "FEATURE_CODES_MAX", 2)
     whole = train(TEXTS)

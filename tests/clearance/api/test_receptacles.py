@@ -26,6 +26,7 @@ from tests.clearance.dying import Died, DyingDatabase
 from tests.clearance.inspections import status
 from tests.clearance.loading import NONE, parameters, recommending
 from tests.clearance.release_lists import made
+from tests.clearance.returns import bulk_return, counted
 from tests.clearance.service_client import SECONDS, House, arrivals, ask
 
 ARRIVED_ON = time.strftime("%Y-%m-%d", time.gmtime((ACCEPTED_AT - 10**9) / 10**6))
@@ -214,6 +215,33 @@ async def test_a_reversed_master_document_leaves_goods_that_arrived_by_receptacl
         [True],
         [True],
     )
+    await check(house)
+
+
+async def test_who_names_a_receptacle_of_others_reads_and_moves_its_own_goods_alone(house: House) -> None:
+    def named(number: int, row: Consignment) -> None:
+        row.carrier_identifier = "boats"
+        within(*BAGS[:1])(number, row)
+
+    others = await file(house, "GREEN-1", BAGS[0])
+    filed = filings(["GREEN-2"], filer="rival", change=named)
+    (own,) = mrns(filed)
+    await house.desk.consume(filed)
+    for role, ident in (("filer", "rival"), ("carrier", "boats")):
+        assert await found(house, BAGS[0], role, ident) == [own]
+    answer = await arrive(house, BAGS[0], "boats")
+    assert (answer.consignments, answer.released) == (1, 1)
+    assert await states(house, [others, own]) == ["AWAITING_ARRIVAL", "RELEASED"]
+    stub = CarrierServiceStub(await house.service.channel("carrier", "boats"))
+    request = carriers.PresentConsignmentsRequest(request_id="p1", master_document_number=BAGS[0])
+    assert (await stub.PresentConsignments(request, timeout=SECONDS)).consignments == 1
+    returned = await bulk_return(house, master_document_number=BAGS[0], role="filer", ident="rival")
+    assert counted(returned) == {"consignments": 1, "returned": 1}
+    await arrive(house, BAGS[0])
+    assert await states(house, [others, own]) == ["RELEASED", "RE_EXPORTED"]
+    returned = await bulk_return(house, master_document_number=BAGS[0], role="carrier", ident="boats", request_id="r2")
+    assert counted(returned) == {"consignments": 1, "final_before": 1}
+    assert await states(house, [others]) == ["RELEASED"]
     await check(house)
 
 

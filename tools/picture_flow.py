@@ -172,7 +172,7 @@ def draw_flow(connections: Sequence[Connection], reference: str, steps: Sequence
             text(left + width / 2, top + 27, service, "name middle"),
             text(left + width / 2, top + 47, purpose, "note middle"),
         ]
-        if targets := [arrow.target for arrow in beside if arrow.source == service]:
+        if targets := dict.fromkeys(arrow.target for arrow in beside if arrow.source == service):
             parts.append(text(left + width / 2, top + 67, f"calls {', '.join(targets)}", "note middle"))
     for arrow, place in _placed([arrow for arrow in arrows if arrow not in beside], boxes):
         parts += _arrow(arrow, *place)

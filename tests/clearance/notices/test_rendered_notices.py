@@ -160,8 +160,9 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
     ),
     "AMENDMENT_REFUSED": (
         "AMENDMENT_REFUSED", "HELD", {"filing_version": 3}, "Amendment came too late",
-        f"The amendment or withdrawal of consignment {MRN}, version 3 of its filing, came too late and has no effect. Ask an officer, who can "
-        f"correct the data or invalidate the declaration. {REFERENCES}",
+        f"The amendment or withdrawal of consignment {MRN}, version 3 of its filing, came too late and has no effect. An incomplete "
+        f"filing can still be completed, without other changes. Otherwise ask an officer, who can correct the data or invalidate the declaration. "
+        f"{REFERENCES}",
     ),
     "INVALIDATED": (
         "INVALIDATED", "INVALIDATED", PAID, "Declaration invalidated",

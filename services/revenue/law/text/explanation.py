@@ -57,7 +57,7 @@ _RESULTS = {
     Note.RETURN_NOT_PROVEN: "The return cites no MRN that proves that the goods left: it was charged. An MRN of the export proves it, "
     "or one of the import into the country from which they come back.",
     Note.RETURN_TERM_UNKNOWN: "The cited MRN does not state the day of the export, and the term for returned goods may have ended: "
-    "the return was charged. There is no way yet to file a proof of the day later.",
+    "the return was charged. Before the presentation, an amendment may cite an MRN that states the day.",
     Note.RETURN_TERM_ENDED: "The goods come back after the term for returned goods: the return was charged.",
     Note.RETURN_NOT_CLAIMED: "A relief of returned goods depends on more than the cited MRN, such as an additional procedure, and "
     "was not applied.",

@@ -189,10 +189,10 @@ def test_a_refused_amendment_alone_is_a_notice() -> None:
 
 def test_each_kind_of_notice_is_that_of_some_row_and_only_hidden_changes_have_none() -> None:
     # An order for a return ends by itself: no event, and no new version. Licences are written off and restored with versions of any kind, and end
-    # without one.
-    licences = {NoticeKind.LICENCE_USED, NoticeKind.LICENCE_RESTORED, NoticeKind.LICENCE_USED_UP}
-    licences |= {NoticeKind.LICENCE_REMINDED, NoticeKind.LICENCE_ENDED}
-    assert {row.notice for row in TABLE} - {None} == set(NoticeKind) - {NoticeKind.RETURN_ORDER_ENDED} - licences
+    # without one. A party is notified of its missing part with the version that lacks it, of whatever kind.
+    beside = {NoticeKind.LICENCE_USED, NoticeKind.LICENCE_RESTORED, NoticeKind.LICENCE_USED_UP, NoticeKind.PART_MISSING}
+    beside |= {NoticeKind.LICENCE_REMINDED, NoticeKind.LICENCE_ENDED, NoticeKind.RETURN_ORDER_ENDED}
+    assert {row.notice for row in TABLE} - {None} == set(NoticeKind) - beside
     silent = {row.event for row in TABLE if row.notice is None and not row.refusal}
     assert silent == {
         Event.INSPECTED,

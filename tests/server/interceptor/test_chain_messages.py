@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -293,7 +294,9 @@ def test_the_span_of_a_call_names_service_method_and_role_and_goes_on_from_the_c
     assert told.items() <= span.attributes.items()
 
 
-def test_the_time_of_a_slow_call_has_its_trace_though_it_is_not_sampled() -> None:
+def test_the_time_of_a_slow_call_has_its_trace_though_it_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tests that call every method in every role have series of their own in this process.
+    monkeypatch.setattr("libs.telemetry.metrics.SERIES_MAX", sys.maxsize)
     trace.configure(ratio=0.0, slow_seconds=0.0, export=lambda _batch: None)
     try:
 

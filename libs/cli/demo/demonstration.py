@@ -133,7 +133,10 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
         outcome.accepted, outcome.refused = await watching.file_for_many(
             clients, noted(), progress=lambda good, bad: progress.step(good + bad)
         )
-        accepted, refused = await watching.file_for_many(clients, paid)
+        before = outcome.accepted + sum(outcome.refused.values())
+        accepted, refused = await watching.file_for_many(
+            clients, paid, progress=lambda good, bad: progress.step(before + good + bad)
+        )
         outcome.accepted += accepted
         _count(outcome, refused)
         outcome.filing_seconds = time.monotonic() - began

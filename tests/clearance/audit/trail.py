@@ -132,6 +132,8 @@ def _rows(message: Any, places: Sequence[int]) -> bytes:
         inner = [at for place in places for at in range(column.offsets[place], column.offsets[place + 1])]
         if kind == "StringLists":
             out += [_text(_string(column, at)) for at in inner]
+        elif kind == "IntLists":
+            out += [number(column.values.values[at], 8) for at in inner]
         elif inner:
             out.append(_rows(column, inner))
     return b"".join(out)

@@ -92,11 +92,11 @@ def test_the_receptacles_of_a_manifest_arrive_and_the_carrier_reads_what_waits_f
     for number in range(3):
         await_decided(cli, f"BAG-{number}")
     cli.run("arrive", bags[0], "--receptacles", code=2)
-    told = cli.json("arrive", "--manifest", str(path), "--receptacles")
-    assert [(each["master_document_number"], each["consignments"], each["not_arrived"]) for each in told[1:]] == [
+    answers = cli.json("arrive", "--manifest", str(path), "--receptacles")
+    assert [(each["master_document_number"], each["consignments"], each["not_arrived"]) for each in answers[1:]] == [
         (bags[1], 1, 1)
     ]
-    assert (told[0]["consignments"], told[0]["not_arrived"]) == (2, 1)
+    assert (answers[0]["consignments"], answers[0]["not_arrived"]) == (2, 1)
     output = " ".join(cli.run("arrive", bags[0]).output.split())
     assert f"1 in {bags[0]} did not arrive by it" in output
     assert "did not arrive" not in cli.run("arrive", "777-BAGS").output

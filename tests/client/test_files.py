@@ -1,6 +1,5 @@
 """Consignments from CSV and JSON Lines: what goes in comes out, and each kind of bad row is told exactly."""
 
-import csv
 import io
 import json
 import tracemalloc
@@ -23,6 +22,7 @@ from luxor.consignment.v1.consignment_pb2 import (
     MESSAGE_FUNCTION_NEW,
     Consignment,
 )
+from tests.support.declarations import table_of
 
 
 def simulated(count: int, seed: int = 3) -> list[Consignment]:
@@ -52,13 +52,7 @@ def table(rows: list[dict[str, str]]) -> str:
         "item_price_currency": "EUR",
         "item_price": "19.99",
     }
-    names = list(dict.fromkeys([*base, *(name for row in rows for name in row)]))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(dict.fromkeys(names, "") | base | row)
-    return out.getvalue()
+    return table_of(rows, base)
 
 
 def problem(row: dict[str, str]) -> RowError:

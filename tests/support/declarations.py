@@ -1,6 +1,8 @@
 """An import declaration of our own in WCO DEC 3.6, and how it is read."""
 
+import csv
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +94,14 @@ def flat(message: Consignment) -> dict[str, Any]:
 
     add(plain(message), "")
     return found
+
+
+def table_of(rows: Sequence[Mapping[str, str]], base: Mapping[str, str]) -> str:
+    """Write a CSV of rows that have the values of `base` but for what each says."""
+    names = list(dict.fromkeys([*base, *(name for row in rows for name in row)]))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(dict.fromkeys(names, "") | base | row)
+    return out.getvalue()

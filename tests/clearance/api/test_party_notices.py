@@ -153,7 +153,7 @@ async def test_a_party_that_files_consignments_itself_reads_both_kinds_in_one_or
     filers = Strings.of(["shop", "shop", "bazaar"])
     await house.desk.consume(table.with_columns({"filer": filers}))
     found = await notices(house, ident="bazaar")
-    # Of its own consignment the filer reads that it is held, as of each; who is awaited there is no news to it.
+    # Of its own consignment the filer reads that it is held, as of each; it knows which part is awaited.
     assert [each.kind for each in found] == [pb.NOTICE_KIND_PART_MISSING, pb.NOTICE_KIND_HELD]
     assert [each.mrn for each in found] == ["", mrns(table)[2]]
     assert [each.kind for each in await notices(house)] == [pb.NOTICE_KIND_HELD] * 2

@@ -6,10 +6,8 @@ here until it has one.
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
@@ -20,7 +18,6 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 import luxor.clearance.v1
-from libs.server import errors
 from luxor.clearance.v1 import (
     audit_pb2,
     bulk_release_pb2,
@@ -46,7 +43,8 @@ from tests.clearance.inspections import inspection
 from tests.clearance.loading import NONE, parameters, recommending
 from tests.clearance.scans import scan
 from tests.clearance.second_person import REFUSE, of_two
-from tests.clearance.service_client import SECONDS, House
+from tests.clearance.service_client import House
+from tests.support.every_rpc import call, methods_of, name_of, reasons
 
 CALLERS: Final = {
     "filer": "shop", "carrier": "wings", "agency": "food", "gateway": "web", "officer": "olga", "analyst": "anna", "operator": "otis",
@@ -223,19 +221,6 @@ class Goods:
     @property
     def ref(self) -> pb.ConsignmentRef:
         return pb.ConsignmentRef(mrn=self.mrn)
-
-
-def methods() -> Iterator[MethodDescriptor]:
-    """Every RPC of the package."""
-    for module in pkgutil.iter_modules(luxor.clearance.v1.__path__):
-        if module.name.endswith("_pb2"):
-            file = importlib.import_module(f"luxor.clearance.v1.{module.name}").DESCRIPTOR
-            for service in file.services_by_name.values():
-                yield from service.methods
-
-
-def name_of(method: MethodDescriptor) -> str:
-    return f"{method.containing_service.name}/{method.name}"
 
 
 def _arrivals(goods: Goods) -> pb.RecordArrivalsRequest:
@@ -461,27 +446,8 @@ class Callers:
         """Requests that need an answer of before: marks on a list, and those about a case."""
 
     async def call(self, method: MethodDescriptor, role: str, request: Message) -> Message | str:
-        """Return all pages of the answer, or the reason of the refusal."""
-        call = self.channels[role].unary_unary(
-            f"/{method.containing_service.full_name}/{method.name}",
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=GetMessageClass(method.output_type).FromString,
-        )
-        try:
-            return await call(request, timeout=SECONDS)
-        except grpc.aio.AioRpcError as error:
-            return errors.reason_of(error) or str(error)
-
-
-def reasons(message: Message) -> Iterator[str]:
-    """Why items were refused, wherever in an answer."""
-    if message.DESCRIPTOR.full_name == "luxor.errors.v1.ItemError":
-        yield message.reason  # type: ignore[attr-defined]
-        return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for each in value if field.is_repeated else [value]:
-                yield from reasons(each)
+        """Return the answer, or the reason of the refusal."""
+        return await call(self.channels[role], method, request)
 
 
 def outcome(name: str, goods: Goods, answered: Message | str) -> str:
@@ -525,7 +491,7 @@ async def prepared(house: House) -> tuple[Callers, list[Goods]]:
         (result,) = await ordered(house, request, request_id=f"before-{place}")
         assert not result.HasField("error"), result
     callers = Callers(house, channels)
-    by_name = {name_of(each): each for each in methods()}
+    by_name = {name_of(each): each for each in methods_of(luxor.clearance.v1)}
     await callers.call(by_name["CarrierService/PutBindings"], "officer", _bindings(replace(goods[0], number=900)))
     arriving = by_name["ClearanceService/RecordArrivals"]
     await callers.call(arriving, "rails", _arrivals(goods[0]))
@@ -579,7 +545,7 @@ async def request_of(callers: Callers, goods: Goods, method: MethodDescriptor) -
         # The code of the goods of the buyer, whichever are asked for.
         own = Goods(goods.number - (not goods.is_own), goods.method, goods.role, is_own=True)
         query = pb.GetStatusRequest(queries=[pb.StatusQuery(mrn=own.mrn)])
-        by_name = {name_of(each): each for each in methods()}
+        by_name = {name_of(each): each for each in methods_of(luxor.clearance.v1)}
         status = await callers.call(by_name["ClearanceService/GetStatus"], "filer", query)
         code = status.results[0].consignments[0].check_code  # type: ignore[union-attr]
         return notice_checks_pb2.CheckNoticeRequest(mrn=goods.mrn, code=code)
@@ -588,7 +554,7 @@ async def request_of(callers: Callers, goods: Goods, method: MethodDescriptor) -
 
 
 async def test_each_role_sees_and_does_what_concerns_it_and_nothing_else(house: House) -> None:
-    by_name = {name_of(each): each for each in methods()}
+    by_name = {name_of(each): each for each in methods_of(luxor.clearance.v1)}
     assert sorted(by_name) == sorted(EXPECTED), "each RPC has a line"
     callers, goods = await prepared(house)
     found: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in EXPECTED}
@@ -624,7 +590,7 @@ def as_of(answered: Message | str, goods: Goods) -> str:
 async def test_any_other_role_is_refused(house: House) -> None:
     callers = Callers(house, {role: await house.service.channel(role, ident) for role, ident in CALLERS.items()})
     open_to = []
-    for method in methods():
+    for method in methods_of(luxor.clearance.v1):
         for role in CALLERS.keys() - EXPECTED[name_of(method)].keys():
             reason = await callers.call(method, role, GetMessageClass(method.input_type)())
             if reason != SHUT:

@@ -1,6 +1,5 @@
 """Tables with the columns of the data set H7: each column where it belongs, what is left out, and errors by their headers."""
 
-import csv
 import io
 from typing import Any
 
@@ -11,7 +10,7 @@ from libs.client.filing.columns import columns
 from libs.client.filing.declarations.tables import h7_columns, number_of, read_h7
 from libs.client.filing.files import Read
 from libs.client.row_errors import RowError
-from tests.support.declarations import flat
+from tests.support.declarations import flat, table_of
 
 BASE = {
     "12 09 000 000": "P-1", "18 05 001 000": "Woven cotton blouse", "18 09 056 000": "620630",
@@ -21,13 +20,7 @@ BASE = {
 
 def table(*rows: dict[str, str]) -> list[Read | RowError]:
     """What a table of rows yields that are complete but for what each says."""
-    names = list(dict.fromkeys([*BASE, *(name for row in rows for name in row)]))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(dict.fromkeys(names, "") | BASE | row)
-    return list(read_h7(io.BytesIO(out.getvalue().encode())))
+    return list(read_h7(io.BytesIO(table_of(rows, BASE).encode())))
 
 
 def values(row: dict[str, str]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Tables with the attributes of ITMATT and the boxes of CN 22 and CN 23: each where it belongs, what is left out, and errors by their headers."""
 
-import csv
 import io
 from typing import Any
 
@@ -11,7 +10,7 @@ from libs.client.filing.declarations.tables import itmatt, read_itmatt
 from libs.client.filing.files import Read
 from libs.client.row_errors import RowError
 from libs.customs.identifiers import s10
-from tests.support.declarations import flat
+from tests.support.declarations import flat, table_of
 
 ITEM = "LX123456785ES"
 BASE = {
@@ -24,13 +23,7 @@ BASE = {
 
 def table(*rows: dict[str, str]) -> list[Read | RowError]:
     """What a table of rows yields that are complete but for what each says."""
-    names = list(dict.fromkeys([*BASE, *(name for row in rows for name in row)]))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(dict.fromkeys(names, "") | BASE | row)
-    return list(read_itmatt(io.BytesIO(out.getvalue().encode())))
+    return list(read_itmatt(io.BytesIO(table_of(rows, BASE).encode())))
 
 
 def read(*rows: dict[str, str]) -> Read:

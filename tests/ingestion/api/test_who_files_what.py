@@ -6,25 +6,19 @@ fails here until it has one.
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import pkgutil
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import grpc.aio
 import pytest
-from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
 import luxor.ingestion.v1
 from libs.columns import Table
 from libs.customs.identifiers import mrn
-from libs.server import errors
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import filers_pb2 as filers
@@ -33,14 +27,14 @@ from luxor.ingestion.v1 import parts_pb2 as parts
 from tests.ingestion.amendments import amendment
 from tests.ingestion.consignments import consignment
 from tests.ingestion.part_client import CARRIER, PLATFORM, Ingestion, ingestion, part
-from tests.ingestion.service_client import SECONDS
+from tests.support.every_rpc import call, methods_of, name_of, reasons
 
 CALLERS: Final = {
     "filer": "shop", "carrier": "wings", "agency": "food", "gateway": "web", "officer": "olga", "analyst": "anna", "operator": "otis",
     "treasury": "DE", "service": "clearance",
 }  # fmt: skip
 OWN, OTHER, NONE = "OWN", "OTHER", "NONE"
-"""Whose filing a request is about: the caller's, another filer's, or one that nobody made."""
+"""The owner of the filing that a request is about: the caller, another filer, or nobody."""
 SEEN, NOTHING, SHUT = "SEEN", "NOTHING", "ROLE_NOT_ALLOWED"
 UNKNOWN: Final = (SEEN, "AMENDED_FILING_UNKNOWN", "AMENDED_FILING_UNKNOWN")
 RECEIPT: Final = (SEEN, "RECEIPT_UNKNOWN", "RECEIPT_UNKNOWN")
@@ -75,24 +69,11 @@ class Filing:
     number: int
     mrn: str
     filer: str
-    whose: str
+    owner: str
 
     @property
     def changed(self) -> Consignment:
         return amendment(self.number, 2, 1 + self.number, mrn=self.mrn)
-
-
-def methods() -> Iterator[MethodDescriptor]:
-    """Every RPC of the package."""
-    for module in pkgutil.iter_modules(luxor.ingestion.v1.__path__):
-        if module.name.endswith("_pb2"):
-            file = importlib.import_module(f"luxor.ingestion.v1.{module.name}").DESCRIPTOR
-            for service in file.services_by_name.values():
-                yield from service.methods
-
-
-def name_of(method: MethodDescriptor) -> str:
-    return f"{method.containing_service.name}/{method.name}"
 
 
 def _columns(filing: Filing, ident: str) -> Message:
@@ -132,39 +113,15 @@ REQUESTS: Final[dict[str, Callable[[Filing, str], Message]]] = {
 }  # fmt: skip
 
 
-async def call(channel: grpc.aio.Channel, method: MethodDescriptor, request: Message) -> Message | str:
-    """Return the answer, or the reason of the refusal."""
-    made = channel.unary_unary(
-        f"/{method.containing_service.full_name}/{method.name}",
-        request_serializer=type(request).SerializeToString,
-        response_deserializer=GetMessageClass(method.output_type).FromString,
-    )
-    try:
-        return await made(request, timeout=SECONDS)
-    except grpc.aio.AioRpcError as error:
-        return errors.reason_of(error) or str(error)
-
-
-def reasons(message: Message) -> Iterator[str]:
-    """Why items were refused, wherever in an answer; findings of checks are none."""
-    if message.DESCRIPTOR.full_name == "luxor.errors.v1.ItemError":
-        yield message.reason  # type: ignore[attr-defined]
-        return
-    for field, value in message.ListFields():
-        if field.message_type is not None and field.name not in ("warnings", "findings"):
-            for each in value if field.is_repeated else [value]:
-                yield from reasons(each)
-
-
 def verdict(answer: Message | str) -> str:
     if isinstance(answer, str):
         return answer
-    for reason in reasons(answer):
+    for reason in reasons(answer, ("warnings", "findings")):
         return reason
     return SEEN if answer.ByteSize() else NOTHING
 
 
-async def filed(service: Ingestion, filer: str, whose: str, first: int) -> list[Filing]:
+async def filed(service: Ingestion, filer: str, owner: str, first: int) -> list[Filing]:
     """File consignments, each with a part that was joined, so that each RPC has something to answer."""
     numbers = range(first, first + FILINGS)
     rows = [consignment(number) for number in numbers]
@@ -179,7 +136,7 @@ async def filed(service: Ingestion, filer: str, whose: str, first: int) -> list[
         *(part(f"P-{number}", PLATFORM, sale, order=f"O-{number}", consignment_filer=filer) for number in numbers),
     )
     await service.settled()
-    return [Filing(number, each, filer, whose) for number, each in zip(numbers, made, strict=True)]
+    return [Filing(number, each, filer, owner) for number, each in zip(numbers, made, strict=True)]
 
 
 async def test_each_rpc_answers_each_role_as_the_documents_say(
@@ -196,29 +153,29 @@ async def test_each_rpc_answers_each_role_as_the_documents_say(
         filing = goods[OWN][0]
         wrong: list[str] = []
         seen: set[str] = set()
-        for method in methods():
+        for method in methods_of(luxor.ingestion.v1):
             name = name_of(method)
             seen.add(name)
             for role in CALLERS:
                 expected = EXPECTED.get(name, {}).get(role, (SHUT, SHUT, SHUT))
                 answers: dict[str, Any] = {}
-                for whose, wanted in zip((OWN, OTHER, NONE), expected, strict=True):
-                    if wanted != SHUT and whose != NONE:
-                        filing = goods[whose].pop()
+                for owner, wanted in zip((OWN, OTHER, NONE), expected, strict=True):
+                    if wanted != SHUT and owner != NONE:
+                        filing = goods[owner].pop()
                     else:
-                        filing = replace(filing, mrn=mrn_of_nobody(filing.mrn), filer="nobody", whose=whose)
+                        filing = replace(filing, mrn=mrn_of_nobody(filing.mrn), filer="nobody", owner=owner)
                     ident = f"{role}-{next(numbers)}"
                     answer = await call(channels[role], method, REQUESTS[method.name](filing, ident))
-                    answers[whose] = without(answer, filing, ident)
+                    answers[owner] = without(answer, filing, ident)
                     if (got := verdict(answer)) != wanted:
-                        wrong.append(f"{name} as {role}, {whose}: {got}, not {wanted}")
-                    if role == "filer" and whose != OWN:
+                        wrong.append(f"{name} as {role}, {owner}: {got}, not {wanted}")
+                    if role == "filer" and owner != OWN:
                         wrong.extend(
-                            f"{name}: {text} in the answer about {whose}" for text in PRIVATE if text in str(answer)
+                            f"{name}: {text} in the answer about {owner}" for text in PRIVATE if text in str(answer)
                         )
                 if role == "filer" and answers[OTHER] != answers[NONE]:
                     wrong.append(
-                        f"{name}: a filer can tell a filing of another one from none: {answers[OTHER]} | {answers[NONE]}"
+                        f"{name}: a filing of another filer does not look like none: {answers[OTHER]} | {answers[NONE]}"
                     )
         assert not wrong, "\n".join(wrong)
         assert seen == set(EXPECTED)

@@ -6,15 +6,12 @@ here until it has one.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
 import grpc.aio
 import pytest
-from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -26,6 +23,7 @@ from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.service_client import SECONDS, stub
 from tests.revenue.ledger.states import State, mrn
 from tests.revenue.sales import file, outcomes, sale, sales_stub
+from tests.support.every_rpc import call, methods_of, name_of
 from tests.support.services import Running
 
 ROLES: Final = ("filer", "carrier", "agency", "gateway", "officer", "analyst", "operator", "treasury", "service")
@@ -62,37 +60,13 @@ ALLOWED: Final[dict[str, set[str]]] = {
 """By RPC, the roles that may call it."""
 
 
-def methods() -> Iterator[MethodDescriptor]:
-    """Every RPC of the package."""
-    for module in pkgutil.iter_modules(luxor.revenue.v1.__path__):
-        if module.name.endswith("_pb2"):
-            file = importlib.import_module(f"luxor.revenue.v1.{module.name}").DESCRIPTOR
-            for service in file.services_by_name.values():
-                yield from service.methods
-
-
-async def called(channel: grpc.aio.Channel, method: MethodDescriptor, request: Message) -> Message | str:
-    """Return the answer, or the reason of the refusal."""
-    made = channel.unary_unary(
-        f"/{method.containing_service.full_name}/{method.name}",
-        request_serializer=type(request).SerializeToString,
-        response_deserializer=GetMessageClass(method.output_type).FromString,
-    )
-    try:
-        return await made(request, timeout=SECONDS)
-    except grpc.aio.AioRpcError as error:
-        return errors.reason_of(error) or str(error)
-
-
 async def test_each_rpc_is_open_to_the_roles_of_the_documents_alone(house: Running) -> None:
     channels = {role: await house.channel(role, "DE" if role == "treasury" else "someone") for role in ROLES}
     opened: dict[str, set[str]] = {}
-    for method in methods():
+    for method in methods_of(luxor.revenue.v1):
         request = GetMessageClass(method.input_type)()
-        answers = {role: await called(channels[role], method, request) for role in ROLES}
-        opened[f"{method.containing_service.name}/{method.name}"] = {
-            role for role, answer in answers.items() if answer != "ROLE_NOT_ALLOWED"
-        }
+        answers = {role: await call(channels[role], method, request) for role in ROLES}
+        opened[name_of(method)] = {role for role, answer in answers.items() if answer != "ROLE_NOT_ALLOWED"}
     assert opened == ALLOWED
 
 

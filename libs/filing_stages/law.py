@@ -16,6 +16,7 @@ from libs.customs.time import day_of_date
 from libs.files.yaml_file import YamlError, YamlFile
 from luxor.consignment.v1 import consignment_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.ingestion.v1.parts_pb2 import PARTY_ROLE_CARRIER, PARTY_ROLE_POST
 
 INCLUDED: Final = Path(__file__).with_name("data_sets.yaml")
 ITEMS: Final = "items."
@@ -36,6 +37,8 @@ NEVER_IN_PARTS: Final = frozenset(
     }
 )  # fmt: skip
 """Fields of a consignment that no part states: they name the filing, who answers for it, or may add parts to it."""
+ROLES_BY_DOCUMENT: Final = (PARTY_ROLE_CARRIER, PARTY_ROLE_POST)
+"""The roles that link their parts by the house document of the consignment; the others link them by its order."""
 
 
 class Stage(IntEnum):

@@ -94,7 +94,7 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
     flights: dict[str, tuple[str, str]] = {}
     corrections: list[SimulatedConsignment] = []
     paid: list[SimulatedConsignment] = []
-    """Consignments of orders whose payment is filed: they are filed last, so that it is counted how many of them are accepted."""
+    """Consignments of orders of which a payment is filed: they are filed last, so that it is counted how many of them are accepted."""
 
     def noted() -> "Iterator[SimulatedConsignment]":
         for number, each in enumerate(simulator.manifest(count), 1):

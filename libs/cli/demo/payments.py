@@ -64,7 +64,7 @@ def payments_of(sold: Mapping[str, Sequence[Sale]]) -> dict[Order, Payment]:
 
 
 def _to_pay(sold: Mapping[str, Sequence[Sale]]) -> Iterator[tuple[Order, int, str]]:
-    """Yield the sales whose tax is stated, with what was to be paid: the price of the goods, tax and freight, in one currency."""
+    """Yield the sales that state their tax, with what was to be paid: the price of the goods, tax and freight, in one currency."""
     for platform, sales in sold.items():
         for sale in sales:
             taxes = [each.tax_charged for each in sale.items if each.HasField("tax_charged")]

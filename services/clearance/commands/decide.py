@@ -21,7 +21,7 @@ from services.clearance.consignment.debt import settled, with_debt_evaluated, wi
 from services.clearance.consignment.decision import SCREENING, Lane
 from services.clearance.consignment.presentation.times import PRESENTATION
 from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches, with_reason
-from services.clearance.consignment.state.amendment import amended_states, completing, selected
+from services.clearance.consignment.state.amendment import amended_states, completing, stays_in_red_lane
 from services.clearance.consignment.state.arrivals import Arrivals
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.state.transport_numbers import carriage, numbers_of, only_receptacle, partly_in
@@ -277,7 +277,7 @@ class Decide:
         part = part.take(newer)
         stored = await self.store.states(tx, rows)
         completes = completing(stored, part.completed)
-        stays_red = selected(stored, part.table, completes)
+        stays_red = stays_in_red_lane(stored, part.table, completes)
         table = recommendation.assessed(amended_states(stored, part.table, stays_red), tally.at)
         table = with_documents_not_valued(stored, table)
         # Debt events that revenue announced remain valid after the amendment. What stays held has the reason of its debt beside its own.

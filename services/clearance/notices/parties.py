@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.customs.time import day_text
+from libs.filing_stages.law import ROLES_BY_DOCUMENT
 from luxor.clearance.v1 import clearance_pb2 as pb
-from services.clearance.consignment.state.awaited_parts import BY_DOCUMENT, AwaitedPart, notified_parts
+from services.clearance.consignment.state.awaited_parts import AwaitedPart, notified_parts
 
 
 def is_foreign(states: Table, filer: str) -> NDArray[np.bool_]:
@@ -33,7 +34,7 @@ def _notice(part: AwaitedPart, filer: str, at: int, last_day: int) -> pb.Notice:
     notice.time.FromMicroseconds(at)
     awaited = notice.awaited_part
     awaited.role, awaited.consignment_filer, awaited.last_day = part.role, filer, day_text(last_day)  # type: ignore[assignment]  # a number of the enumeration
-    if part.role in BY_DOCUMENT:
+    if part.role in ROLES_BY_DOCUMENT:
         awaited.house_document.carrier_identifier, awaited.house_document.number = part.issuer, part.number
     else:
         awaited.order.platform, awaited.order.number = part.issuer, part.number

@@ -113,7 +113,7 @@ class CarrierTables:
             by_kind[each.kind].append(each)
         named = by_kind[BindingKind.IDENTIFIER]
         # The list of a document concerns the receptacles of the goods under it; an identifier concerns its carrier, and the carrier with this id,
-        # under documents whose filings name it.
+        # under documents of filings that name it.
         await tx.raw.execute(
             """
             update arrival a set again = true, revision = a.revision + 1 from (

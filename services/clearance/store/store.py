@@ -78,7 +78,7 @@ PURGED_BY_HASH: Final = ("former_local_reference", "former_house_document", "mas
 """Those that are partitioned by a hash."""
 _PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
 _Bound: TypeAlias = tuple[int, str, str, str, int]
-"""A row whose carriers are those of a document or receptacle: the row, the document, the carrier that the filing names, the receptacle, and the day
+"""A row with the carriers of a document or receptacle: the row, the document, the carrier that the filing names, the receptacle, and the day
 of the binding.
 """
 

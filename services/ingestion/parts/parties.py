@@ -14,6 +14,7 @@ import numpy as np
 
 from libs.columns import Table
 from libs.customs.codes import tidy_code
+from libs.filing_stages.law import ROLES_BY_DOCUMENT
 from luxor.ingestion.v1 import parts_pb2 as pb
 from services.ingestion.filers.register import Filer
 
@@ -27,8 +28,6 @@ _COLUMNS: Final[Mapping[int, str]] = {
     pb.PARTY_ROLE_POST: "carrier_identifier",
 }
 """The element by which a consignment names the party of a role."""
-_BY_DOCUMENT: Final = (pb.PARTY_ROLE_CARRIER, pb.PARTY_ROLE_POST)
-"""Roles whose party is notified by the house document; the others are by the order."""
 _BY_ID: Final = (pb.PARTY_ROLE_PLATFORM, pb.PARTY_ROLE_PAYMENT_PROVIDER)
 """Roles whose party is named by the id in its certificate, too. The carrier's names in its role are ids of other certificates."""
 
@@ -115,7 +114,7 @@ def _is_named(party: Filer, role: int, value: str) -> bool:
 
 def _has_link(consignments: Table, row: int, role: int) -> bool:
     """Return whether a consignment has the number by which a part of a role is linked; it names the platform or the carrier as well."""
-    if role in _BY_DOCUMENT:
+    if role in ROLES_BY_DOCUMENT:
         return bool(consignments.strings("house_document_number")[row])
     return bool(consignments.strings("order_platform")[row] and consignments.strings("order_number")[row])
 

@@ -21,34 +21,30 @@ async def store_numbers(
         table.strings(name).tolist() for name in ("mrn", "master_document_number", "carrier_identifier")
     )
     moved, renamed = (differs(former, table, name) for name in ("master_document_number", "carrier_identifier"))
-    packed, unpacked, before = (
-        added_receptacles(table, former),
-        added_receptacles(former, table),
-        added_receptacles(former),
-    )
-    masters_before = former.strings("master_document_number").tolist()
-    left = [(masters_before[row], row) for row in np.flatnonzero(moved).tolist()]
-    if left or unpacked:
-        numbers, rows = zip(*left, *unpacked, strict=True)
+    added, removed = added_receptacles(table, former), added_receptacles(former, table)
+    former_masters = former.strings("master_document_number").tolist()
+    removed_masters = [(former_masters[row], row) for row in np.flatnonzero(moved).tolist()]
+    if removed_masters or removed:
+        numbers, rows = zip(*removed_masters, *removed, strict=True)
         await store.references.note_moved(tx, numbers, [mrns[row] for row in rows])
-    # The receptacle before may be the master document now.
-    entered = moved.copy()
-    entered[[row for number, row in before if moved[row] and number == masters[row]]] = False
-    await store.references.add_documents(tx, table, ref, mrns, days, entered, packed)
-    under = [*zip(masters, range(table.rows), strict=True), *added_receptacles(table)]
+    # A number that was a receptacle, and is the master document now, leads to the goods already.
+    new_masters = moved.copy()
+    new_masters[[row for number, row in added_receptacles(former) if moved[row] and number == masters[row]]] = False
+    await store.references.add_documents(tx, table, ref, mrns, days, new_masters, added)
+    numbers_now = [*zip(masters, range(table.rows), strict=True), *added_receptacles(table)]
     if renamed.any():
-        new = {*packed, *((masters[row], row) for row in np.flatnonzero(entered).tolist())}
-        stay = [(number, row) for number, row in under if renamed[row] and (number, row) not in new]
-        columns = ([values[row] for _, row in stay] for values in (mrns, named))
-        await store.references.add_names(tx, [number for number, _ in stay], *columns)
+        new = {*added, *((masters[row], row) for row in np.flatnonzero(new_masters).tolist())}
+        unchanged = [(number, row) for number, row in numbers_now if renamed[row] and (number, row) not in new]
+        columns = ([values[row] for _, row in unchanged] for values in (mrns, named))
+        await store.references.add_names(tx, [number for number, _ in unchanged], *columns)
     # A number that leads to goods as before may be the only receptacle now.
     pairs = zip(only_receptacle(former).tolist(), only_receptacle(table).tolist(), strict=True)
-    changed = renamed | moved | np.array([was != now for was, now in pairs], np.bool_)
-    changed[[row for _, row in (*packed, *unpacked)]] = True
-    return {number for number, row in under if changed[row]}
+    changed = renamed | moved | np.array([before != after for before, after in pairs], np.bool_)
+    changed[[row for _, row in (*added, *removed)]] = True
+    return {number for number, row in numbers_now if changed[row]}
 
 
 def differs(before: Table, after: Table, name: str) -> NDArray[np.bool_]:
     """Return in which rows a text column changed."""
-    was, now = (table.strings(name).tolist() for table in (before, after))
-    return np.array([old != new for old, new in zip(was, now, strict=True)], np.bool_)
+    values = (table.strings(name).tolist() for table in (before, after))
+    return np.array([one != other for one, other in zip(*values, strict=True)], np.bool_)

@@ -71,7 +71,7 @@ class Reversal:
 
         `by` is who reverses it, as `begin` recorded: a carrier does not undo a presentation.
         """
-        others: set[str] = set()
+        numbers: set[str] = set()
         result, by_carrier = Reversed(), by.startswith(f"{Role.CARRIER.value}/")
         async for mrns in under_document(self._store, document):
             await self._states(mrns)
@@ -88,10 +88,10 @@ class Reversal:
                 after, outcome = apply_event(without_times(table.take(chosen)), details)
                 after = recommendation.assessed_on_reversal(after)
                 done = np.flatnonzero(outcome.effective)
-                # Also of what an earlier call reversed that ended early.
+                # Also the numbers of goods that an earlier call reversed before it ended early.
                 waits = ~table.ints("arrived_at").valid
                 waits[chosen[done]] = True
-                others |= numbers_of(table.take(np.flatnonzero(waits)))
+                numbers |= numbers_of(table.take(np.flatnonzero(waits)))
                 if len(done):
                     known = [rows[place] for place in chosen[done].tolist()]
                     ref = await self._store.succeed(tx, after.take(done), known, trace=trace)
@@ -106,9 +106,9 @@ class Reversal:
         async with self._store.database.transaction() as tx:
             await self._store.arrivals.reversal_done(tx, document, carrier)
             # Goods of a receptacle may have arrived by their master document as well, and the other way round.
-            again = {document, *await self._store.arrivals.find(tx, others)}
-            await self._store.arrivals.mark(tx, repeat=again)
-        await self._arrive.run(sorted(again), trace=trace)
+            documents = {document, *await self._store.arrivals.find(tx, numbers)}
+            await self._store.arrivals.mark(tx, repeat=documents)
+        await self._arrive.run(sorted(documents), trace=trace)
         return result
 
     async def answer(

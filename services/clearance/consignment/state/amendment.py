@@ -65,7 +65,7 @@ def completing(stored: Table, completed: Ragged | None) -> BoolArray:
     return found
 
 
-def selected(stored: Table, new: Table, completes: BoolArray) -> BoolArray:
+def stays_in_red_lane(stored: Table, new: Table, completes: BoolArray) -> BoolArray:
     """Return which goods stay in the red lane though risk does not select the version that completes their filing, shape (n,).
 
     Goods that are there are not taken from an examination by what their filer adds (compare UCC, article 173(2)(a)). A screening match after the

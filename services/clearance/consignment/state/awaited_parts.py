@@ -8,13 +8,11 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
+from libs.filing_stages.law import ROLES_BY_DOCUMENT
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from luxor.ingestion.v1.parts_pb2 import PARTY_ROLE_CARRIER, PARTY_ROLE_POST
 from services.clearance.consignment.transitions import Change
 
 _SCHEMA: Final = schema_of(ClearanceColumns).children["awaited_parts"]
-BY_DOCUMENT: Final = (PARTY_ROLE_CARRIER, PARTY_ROLE_POST)
-"""Roles whose parts are linked by the house document; the others are linked by the order."""
 NOTIFIED_MAX: Final = 30
 """Parts of one consignment of which parties are notified, the first ones: each state has them all, and an amendment may name further orders."""
 _DECIDED: Final = (Change.DECIDED, Change.AMENDED)
@@ -31,7 +29,7 @@ class AwaitedPart(NamedTuple):
     """The platform of the order or the carrier of the house document."""
     number: str
     filing_version: int
-    """Version of the filing with whose decision the party is notified."""
+    """Version of the filing; the decision on it notifies the party."""
 
 
 def awaited_columns(filings: Table) -> dict[str, Column]:
@@ -67,7 +65,7 @@ def with_notified(stored: Table, new: Table) -> dict[str, Column]:
 
 
 def to_notify(states: Table) -> dict[str, list[int]]:
-    """Return by party the rows of versions with whose decision it is notified of a part, rising."""
+    """Return by party the rows of versions that notify it of a part with their decision, rising."""
     rows: dict[str, list[int]] = {}
     if not _has_awaited(states):
         return rows
@@ -80,7 +78,7 @@ def to_notify(states: Table) -> dict[str, list[int]]:
 
 def _link(filings: Table, row: int, role: int) -> tuple[str, str]:
     """Return by what a part of a role is linked to a filing: issuer and number."""
-    if role in BY_DOCUMENT:
+    if role in ROLES_BY_DOCUMENT:
         return filings.strings("carrier_identifier")[row], filings.strings("house_document_number")[row]
     return filings.strings("order_platform")[row], filings.strings("order_number")[row]
 

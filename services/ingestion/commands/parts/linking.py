@@ -64,7 +64,7 @@ class Linking:
         return keys_of(consignments, parties.naming(consignments)) if parties else {}
 
     async def with_awaited_parts(self, consignments: Table, filers: Mapping[int, str]) -> Table:
-        """Return a batch with the parties whose required part is missing and was not filed before it; without any, the batch itself.
+        """Return a batch with the parties of which a required part is missing and was not filed before it; without any, the batch itself.
 
         `filers`: by row, of which consignments, and who filed their first versions.
         """

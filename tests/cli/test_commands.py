@@ -506,6 +506,10 @@ def test_a_file_is_checked_before_it_is_filed(cli: Any, tmp_path: Path) -> None:
         "CODE_MODEL_MISSING",
     ):
         assert text in shown
+    item = tmp_path / "item.csv"
+    item.write_text("item_id,detailed_description_of_contents\nLX123456785ES,Wooden toy train\n", encoding="utf-8")
+    (row,) = cli.json("check", str(item), "--format", "itmatt", "--as", "filer/checker", code=1)["checks"]
+    assert {each["path"] for each in row["errors"]} >= {"consignments[0].consignee.name"}
     assert cli.json("filer", "scorecard", "checker") == []
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
+from libs.cli.commands.filing.file import FORMATS
 from libs.cli.main import luxor
 from libs.client.filing import files
+from libs.client.filing.formats import READERS
 from tests.support.declarations import changed, converted
 
 HOLDER = "<AuthorisationHolder><ID>GB1</ID></AuthorisationHolder>"
@@ -97,7 +99,7 @@ def test_a_declaration_can_be_checked_before_it_is_filed(tmp_path: Path) -> None
     assert (code, found["refused"]) == (1, 1)
     assert len(report(Path(found["report"]))) == 2
     assert "Declaration/TypeCode" in run("file", bad, "--check").stdout
-    for kind in ("dec", "h7"):
+    for kind in ("dec", "h7", "itmatt"):
         assert run("file", "--template", "--format", kind).exit_code == 2
 
 
@@ -110,3 +112,19 @@ def test_the_table_of_the_guide_is_converted(tmp_path: Path) -> None:
     assert (code, found["converted"]) == (0, 1)
     [message] = read(to, "jsonl")
     assert (message.items[0].commodity_code, message.items[0].price.minor) == ("420330", 1250)
+
+
+def test_the_postal_item_of_the_guide_is_converted_and_the_commands_offer_every_format(tmp_path: Path) -> None:
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "filing.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    ((?:item_id,|LX1).*)$", guide, flags=re.MULTILINE)
+    table, to = tmp_path / "items.csv", tmp_path / "items.jsonl"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    code, found = totals("convert", table, "--format", "itmatt", "--to", to)
+    assert (code, found["refused"], len(lines)) == (0, 0, 2)
+    (item,) = map(json.loads, to.read_text(encoding="utf-8").splitlines())
+    assert (item["local_reference"], item["nature"], item["packages"]) == (
+        "LX123456785ES",
+        "NATURE_GIFT",
+        [{"count": 1}],
+    )
+    assert list(FORMATS.choices) == list(READERS)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from libs.cli.commands.filing.file import FORMATS
 from libs.cli.common import REFUSED, Context, acting, command, fail, run
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ _TERMS: Final = ("timeliness", "accuracy", "completeness", "consistency")
 
 @command("check", short_help="Check consignments of a file before they are filed.")
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", "kind", type=FORMATS, help="Format of the file (default: by its name).")
 @acting("filer")
-def check(context: Context, path: Path, ident: str) -> None:
+def check(context: Context, path: Path, kind: str | None, ident: str) -> None:
     """Show what `luxor file PATH` would answer, what each stage lacks, and what the goods cost. Nothing is filed.
 
     Checks the first 100 consignments of the file. Exits with 1 if one of them would be refused.
@@ -30,7 +32,7 @@ def check(context: Context, path: Path, ident: str) -> None:
 
     consignments: list[Consignment] = []
     with path.open("rb") as file:
-        for each in read(file, kind_of(path)):
+        for each in read(file, kind_of(path, kind or "")):
             if not isinstance(each, Read):
                 where = f"line {each.line} {each.element}"
                 fail(each.reason, each.sentence, each.hint, path=where, as_json=context.as_json)

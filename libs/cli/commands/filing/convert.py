@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from libs.cli.commands.filing.file import REFUSALS_SHOWN, show_row_errors
+from libs.cli.commands.filing.file import FORMATS, REFUSALS_SHOWN, show_row_errors
 from libs.cli.common import REFUSED, Context, command
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["csv", "jsonl", "dec", "h7", "itmatt"]),
+    type=FORMATS,
     help="Format of PATHS (default: by their names).",
 )
 @click.option(

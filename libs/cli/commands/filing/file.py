@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from libs.client.row_errors import RowError
 
 REFUSALS_SHOWN = 8
+FORMATS: Final = click.Choice(["csv", "jsonl", "dec", "h7", "itmatt"])
+"""The formats of files of consignments, those of `libs.client.filing.formats`."""
 
 
 @command("file", short_help="File consignments from CSV, JSON Lines, or a declaration in XML.")
@@ -23,7 +25,7 @@ REFUSALS_SHOWN = 8
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["csv", "jsonl", "dec", "h7", "itmatt"]),
+    type=FORMATS,
     help="Format of the file (default: by its name).",
 )
 @click.option(

@@ -15,7 +15,7 @@ TEST_SECONDS ?= 1295
 TEST_WORKERS ?= 3
 FAULT_WORKERS ?= 2
 # The tests in containers are told to end a good while before .ci/run would kill them, so that they remove what they have made.
-COMPOSE_TEST_SECONDS ?= 790
+COMPOSE_TEST_SECONDS ?= 1100
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore

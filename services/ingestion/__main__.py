@@ -35,6 +35,7 @@ from services.ingestion.commands.submit import Submit
 from services.ingestion.config import IngestionConfig
 from services.ingestion.feeds.snapshot import Days, Snapshot
 from services.ingestion.filing import check_rules
+from services.ingestion.store import scorecards
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import SUBMISSION_DAYS, Store
 from services.ingestion.store.parts import SPAN_DAYS, WAIT_DAYS, PartStore
@@ -103,12 +104,12 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     traces = Traces(start, Amendments(store).trail)
     steps = (
-        make_days("submission", "amendment", "scorecard", "scorecard_example"),
+        make_days("submission", "amendment", *scorecards.TABLES),
         make_days("part", "part_link", "part_join", span=SPAN_DAYS),
         rotate_generations,
         drop_serials,
         drop_days("submission", SUBMISSION_DAYS),
-        *(drop_days(table, SUBMISSION_DAYS) for table in ("amendment", "scorecard", "scorecard_example")),
+        *(drop_days(table, SUBMISSION_DAYS) for table in ("amendment", *scorecards.TABLES)),
         # A part is there as long as a consignment that waited for it may be changed.
         drop_days("part", SUBMISSION_DAYS + WAIT_DAYS, span=SPAN_DAYS),
         *(drop_days(table, SUBMISSION_DAYS, span=SPAN_DAYS) for table in ("part_link", "part_join")),

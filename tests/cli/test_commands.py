@@ -519,6 +519,9 @@ def test_a_filer_reads_its_scorecard(cli: Any, tmp_path: Path) -> None:
     file = tmp_path / "scored.jsonl"
     file.write_text(json.dumps(json_format.MessageToDict(row, preserving_proto_field_name=True)), encoding="utf-8")
     cli.run("file", str(file), "--as", "filer/scored")
+    row.local_reference, row.items[0].commodity_code = "REF-2", "[bold]"
+    file.write_text(json.dumps(json_format.MessageToDict(row, preserving_proto_field_name=True)), encoding="utf-8")
+    cli.run("file", str(file), "--as", "filer/scored", code=1)
     (card,) = cli.json("filer", "scorecard", "--as", "filer/scored")
     assert (card["filer"], card["first"]["accuracy"]) == ("scored", {"judged": 1, "total": 70})
     assert cli.json("filer", "scorecard", "scored") == [card]
@@ -526,6 +529,7 @@ def test_a_filer_reads_its_scorecard(cli: Any, tmp_path: Path) -> None:
     assert "not judged" in shown
     assert "DESCRIPTION_VAGUE" in shown
     assert "items[0].description [red]" in shown
+    assert "REF-2 items[0].commodity_code [BOLD]" in shown
     assert "Nothing was filed" in cli.run("filer", "scorecard", "nobody").stdout
 
 

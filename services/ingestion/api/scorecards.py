@@ -49,6 +49,10 @@ def message(stored: StoredCard, weights: Weights) -> pb.Scorecard:
         for example in card.examples:
             if example.reason == reason:
                 line.examples.add(mrn=example.mrn, path=example.path, value=example.value)
+    for reason in sorted(card.refusals, key=lambda each: (-card.refusals[each].consignments, each)):
+        refusal = made.refusals.add(reason=reason, consignments=card.refusals[reason].consignments)
+        for refused in card.refusals[reason].examples:
+            refusal.examples.add(local_reference=refused.local_reference, path=refused.path, value=refused.value)
     return made
 
 

@@ -31,7 +31,7 @@ from services.ingestion.filing.amendment import CHANGED_DAYS
 from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.validation import ENVELOPE
-from services.ingestion.quality.scorecards import Card, Key, examples_of, measured
+from services.ingestion.quality.scorecards import Card, Key, Refusals, examples_of, measured, refusals_of
 from services.ingestion.quality.scores import Array
 from services.ingestion.store.amendments import Amendments, VersionStored
 from services.ingestion.store.filings import NO_DIGEST, Filing, PriorReference, Store, Taken, Uncompared
@@ -74,6 +74,22 @@ class Submitted:
         amended = 0 if self.amended is None else sum(each.error is not None for each in self.amended.outcomes.values())
         reused = 0 if self.taken is None else sum(map(self.is_reused, self.places))
         return int(self.checked.refused.sum()) + reused + amended
+
+    def refusals(self) -> dict[str, Refusals]:
+        """Return the consignments that were refused now by each reason that is described."""
+        references = self.checked.table.strings("local_reference")
+        found: dict[int, list[ElementError]] = {
+            row: [each for each in self.checked.errors.get(row, ()) if not each.warns]
+            for row in np.flatnonzero(self.checked.refused).tolist()
+        }
+        for row in () if self.amended is None else self.amended.outcomes:
+            assert self.amended is not None
+            if (error := self.amended.error(row)) is not None:
+                found[row] = [error]
+        for row in filter(self.is_reused, self.places) if self.taken is not None else ():
+            path = f"consignments[{row}].local_reference"
+            found[row] = [ElementError("REFERENCE_REUSED", path, references[row])]
+        return refusals_of((references[row], found[row]) for row in sorted(found))
 
     def scores(self) -> list[list[int] | None]:
         """Return the scores of the new filings by their places, each of its first version; None if that was not scored."""
@@ -395,6 +411,7 @@ class Submit:
                 day = day_of(await tx.now() + self._shift_micros)
             card = cards.setdefault(Key(day, filer), Card())
             card.refused += refused
+            card.refusals = submitted.refusals() if refused else {}
             if quality is not None and taken is not None:
                 numbers = measured(quality)
                 card.first, card.newest = card.first + numbers, card.newest + numbers

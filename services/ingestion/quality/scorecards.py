@@ -5,6 +5,7 @@ Each card has two measures: filings as they were first filed, which never change
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
@@ -16,6 +17,8 @@ from services.ingestion.quality.scores import NOT_JUDGED, REASONS, REASONS_MAX, 
 
 EXAMPLES_MAX: Final = 3
 """Examples of one reason on one card."""
+_CHARACTERS_MAX: Final = 64
+"""Of a text in an example of what was refused, for which no bound of the contract holds. As in the errors of an answer."""
 _SCORES: Final = 2 + 2 * len(Term)
 MEASURES: Final = _SCORES + REASONS_MAX
 """Numbers of a measure: filings, sum of their scores, of each term how many were judged and the sum of its scores, and filings by bit of a reason."""
@@ -62,12 +65,38 @@ class Example:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedExample:
+    """A consignment that was refused."""
+
+    local_reference: str
+    path: str
+    """Of the element within the consignment; empty: no element alone."""
+    value: str
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Consignments that were refused for one reason, whatever else refused them."""
+
+    consignments: int = 0
+    examples: list[RefusedExample] = field(default_factory=list)
+    """The first of them."""
+
+    def add(self, consignments: int, examples: Iterable[RefusedExample]) -> None:
+        """Add further ones, of which only so many examples are taken that there are at most EXAMPLES_MAX."""
+        self.consignments += consignments
+        self.examples += itertools.islice(examples, EXAMPLES_MAX - len(self.examples))
+
+
 @dataclass(slots=True)
 class Card:
     """Sums, or changes of them, of one card."""
 
     refused: int = 0
     """Filings that were refused, each time."""
+    refusals: dict[str, Refusals] = field(default_factory=dict)
+    """The same by each reason that refused them."""
     first: IntArray = field(default_factory=lambda: np.zeros(MEASURES, np.int64))
     newest: IntArray = field(default_factory=lambda: np.zeros(MEASURES, np.int64))
     examples: list[Example] = field(default_factory=list)
@@ -75,6 +104,8 @@ class Card:
     def add(self, other: Card) -> None:
         """Add the sums of another one."""
         self.refused += other.refused
+        for reason, some in other.refusals.items():
+            self.refusals.setdefault(reason, Refusals()).add(some.consignments, some.examples)
         self.first = self.first + other.first
         self.newest = self.newest + other.newest
 
@@ -128,7 +159,28 @@ def examples_of(
         bit = np.uint64(1 << REASONS.index(reason))
         for row in np.flatnonzero(quality["reasons"] & bit)[:EXAMPLES_MAX].tolist():
             found = next((each for each in findings[row] if each.reason == reason), None)
-            # The place in the batch says nothing afterwards.
-            path = found.path.partition("]")[2].removeprefix(".") if found is not None else ""
-            examples.append(Example(reason, mrns[row], path, found.value if found is not None else ""))
+            path, value = (_path_within(found), found.value) if found is not None else ("", "")
+            examples.append(Example(reason, mrns[row], path, value))
     return examples
+
+
+def refusals_of(refused: Iterable[tuple[str, Iterable[PlacedFinding]]]) -> dict[str, Refusals]:
+    """Return refused consignments by each of their reasons; each is given as its local reference and what refused it."""
+    found: dict[str, Refusals] = {}
+    for reference, errors in refused:
+        first = {error.reason: error for error in reversed(list(errors))}
+        for reason, error in first.items():
+            example = RefusedExample(_storable(reference), _path_within(error), _storable(error.value))
+            found.setdefault(reason, Refusals()).add(1, [example])
+    return found
+
+
+def _storable(text: str) -> str:
+    """Return what was refused as a text that any store takes: cut, a question mark for each character that cannot be printed."""
+    cut = text if len(text) <= _CHARACTERS_MAX else text[: _CHARACTERS_MAX - 1] + "…"
+    return "".join(each if each.isprintable() else "?" for each in cut)
+
+
+def _path_within(finding: PlacedFinding) -> str:
+    """Return the path within the consignment: its place in the batch says nothing afterwards."""
+    return finding.path.partition("]")[2].removeprefix(".")

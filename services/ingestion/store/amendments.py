@@ -19,6 +19,7 @@ from libs.store.database import NOW_MICROS, Transaction
 from libs.store.tables import schema
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.trace.v1 import trace_pb2
+from services.ingestion.store import scorecards
 from services.ingestion.store.filings import BATCHES_AT_ONCE, Store
 
 # The requested version, and the newest one, each at most once. The days are in sight, so that a plan has their partitions alone.
@@ -179,7 +180,7 @@ class Amendments:
 
     async def add_days(self, tx: Transaction, days: set[int]) -> None:
         """Make the partitions of days that are missing, also those of scorecards, which amendments change."""
-        for table in ("amendment", "scorecard", "scorecard_example"):
+        for table in ("amendment", *scorecards.TABLES):
             await schema.ensure_day_partitions(tx, table, days)
         tx.after_commit(lambda: self._days.update(days))
 

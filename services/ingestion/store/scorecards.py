@@ -9,7 +9,7 @@ import numpy as np
 
 from libs.customs.identifiers import mrn
 from libs.store.database import Database, Transaction
-from services.ingestion.quality.scorecards import Card, Example, Key
+from services.ingestion.quality.scorecards import Card, Example, Key, Refusals, RefusedExample
 from services.ingestion.quality.scores import QUALITY, Array, reasons_of
 from services.ingestion.store.filings import BLOCK
 
@@ -39,6 +39,11 @@ _ADD = f"""
 _ADD_EXAMPLE = """
     insert into scorecard_example (day, filer, reason, mrns, paths, rejected) values ($1, $2, $3, $4, $5, $6) on conflict do nothing
 """
+_ADD_REFUSALS = """
+    insert into scorecard_refusal as s (day, filer, shard, reason, consignments, local_references, paths, rejected)
+    values ($1, $2, $3, $4, $5, $6, $7, $8)
+    on conflict (day, filer, reason, shard) do update set consignments = s.consignments + excluded.consignments
+"""
 _PAGE = """
     select day, filer, refused, first, newest from scorecard
     where day between greatest($1::integer, $3::integer) and $2 and (day, filer) > ($3, $4) and ($5::text = '' or filer = $5)
@@ -48,6 +53,13 @@ _EXAMPLES = """
     select e.day, e.filer, e.reason, e.mrns, e.paths, e.rejected from scorecard_example e
     where e.day = any($1::integer[]) and (e.day, e.filer) in (select * from unnest($2::integer[], $3::text[]))
 """
+_REFUSALS = """
+    select r.day, r.filer, r.reason, r.consignments, r.local_references, r.paths, r.rejected from scorecard_refusal r
+    where r.day = any($1::integer[]) and (r.day, r.filer) in (select * from unnest($2::integer[], $3::text[]))
+    order by r.day, r.filer, r.reason, r.shard
+"""
+TABLES: Final = ("scorecard", "scorecard_example", "scorecard_refusal")
+"""The tables of cards, one part a day."""
 
 
 class StoredCard(NamedTuple):
@@ -107,6 +119,10 @@ class Scorecards:
             for reason, some in sorted(by_reason.items()):
                 columns = [each.mrn for each in some], [each.path for each in some], [each.value for each in some]
                 await tx.raw.execute(_ADD_EXAMPLE, *key, reason, *columns)
+            for reason, refusals in sorted(cards[key].refusals.items()):
+                examples = ((each.local_reference, each.path, each.value) for each in refusals.examples)
+                shown = map(list, zip(*examples, strict=True))
+                await tx.raw.execute(_ADD_REFUSALS, *key, shard % SHARDS, reason, refusals.consignments, *shown)
         tx.after_commit(lambda: self._note({(*key, each.reason) for key in cards for each in cards[key].examples}))
 
     def _note(self, examples: set[tuple[int, str, str]]) -> None:
@@ -120,12 +136,17 @@ class Scorecards:
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_PAGE, first, last, *after, filer, (limit + 1) * SHARDS)
             for day, name, refused, first_numbers, newest in rows:
-                card = Card(int(refused), np.array(first_numbers, np.int64), np.array(newest, np.int64))
+                card = Card(int(refused), {}, np.array(first_numbers, np.int64), np.array(newest, np.int64))
                 cards.setdefault(Key(day, name), Card()).add(card)
             # The last one may have further shards than were read.
             chosen = {key: cards[key] for key in list(cards)[:limit]}
             days, names = [key.day for key in chosen], [key.filer for key in chosen]
-            examples = await reader.raw.fetch(_EXAMPLES, sorted(set(days)), days, names) if chosen else []
+            chosen_days = sorted(set(days)), days, names
+            examples = await reader.raw.fetch(_EXAMPLES, *chosen_days) if chosen else []
+            refusals = await reader.raw.fetch(_REFUSALS, *chosen_days) if chosen else []
         for day, name, reason, *columns in examples:
             chosen[Key(day, name)].examples += [Example(reason, *each) for each in zip(*columns, strict=True)]
+        for day, name, reason, consignments, *columns in refusals:
+            refused = [RefusedExample(*each) for each in zip(*columns, strict=True)]
+            chosen[Key(day, name)].refusals.setdefault(reason, Refusals()).add(consignments, refused)
         return [StoredCard(key, card) for key, card in chosen.items()]

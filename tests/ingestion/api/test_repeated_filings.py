@@ -482,13 +482,14 @@ async def test_a_store_that_is_upgraded_stores_digests_for_a_week_and_a_new_one_
         assert await tx.raw.fetchval("select until_micros from digest_upgrade") == 0
         # As the release before leaves it.
         await tx.raw.execute(
-            "drop table digest_upgrade, amendment, filer, page_key, part, part_count, part_link, part_join, part_due, scorecard, scorecard_example; "
+            "drop table digest_upgrade, amendment, filer, page_key, part, part_count, part_link, part_join, part_due; "
+            "drop table scorecard, scorecard_example, scorecard_refusal; "
             "drop sequence part_number; "
             "alter table submission drop column quality; delete from schema_history where position >= 5"
         )
         await tx.raw.execute("update schema_version set version_num = '0004'")
     try:
-        assert await migrate(database, "services.ingestion") == ["0005", "0006", "0007", "0008", "0009", "0010"]
+        assert await migrate(database, "services.ingestion") == ["0005", "0006", "0007", "0008", "0009", "0010", "0011"]
         async with database.connection() as reader:
             assert WEEK_MICROS - 60_000_000 < await reader.raw.fetchval(left) <= WEEK_MICROS
     finally:

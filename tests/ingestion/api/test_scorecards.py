@@ -13,6 +13,7 @@ import pytest
 
 from libs.store.database import Database
 from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.errors.v1 import errors_pb2
 from luxor.ingestion.v1 import filers_pb2 as filers
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from luxor.ingestion.v1.filers_pb2_grpc import FilerServiceStub
@@ -145,6 +146,71 @@ async def test_a_scorecard_counts_first_filings_and_newest_versions(database_url
         assert card.newest == measure([again.results[0].receipt, *newest])
 
 
+async def test_a_scorecard_says_why_consignments_were_refused(database_url: str) -> None:
+    def miscoded(number: int, *codes: str) -> Consignment:
+        made = vague(number)
+        made.consignee.address.country = "XX"
+        for code in codes:
+            made.items.add().CopyFrom(made.items[0])
+            made.items[-1].commodity_code = code
+        return made
+
+    async with (
+        running("ingestion", assemble, database_url) as one,
+        running("ingestion", assemble, database_url) as other,
+    ):
+        stubs = [await stub_of(one), await stub_of(other)]
+        await submit(stubs[0], [consignment(1)], "r0")
+        assert [card.refusals for card in await cards(one)] == [[]]
+        reused = put(consignment(1), "items[0].description", "Wooden toy train, red")
+        beyond = invalidation(1, 7)
+        for request_id in ("r1", "r1"):
+            answer = await submit(stubs[0], [consignment(2), miscoded(3, "1", "2"), reused, beyond], request_id)
+        errors = [[(each.reason, each.severity) for each in result.errors] for result in answer.results]
+        (card,) = await cards(other)
+        assert card.refused == 3
+        expected = {
+            reason: (1, reference)
+            for row, reference in ((1, "REF-3"), (2, "REF-1"), (3, "REF-1"))
+            for reason, severity in errors[row]
+            if severity == errors_pb2.SEVERITY_ERROR
+        }
+        found = {each.reason: (each.consignments, each.examples[0].local_reference) for each in card.refusals}
+        assert found == expected
+        assert {"COUNTRY_UNKNOWN", "COMMODITY_CODE_MALFORMED", "REFERENCE_REUSED"} < set(found)
+        examples = {each.reason: each.examples[0] for each in card.refusals}
+        assert (examples["COMMODITY_CODE_MALFORMED"].path, examples["COMMODITY_CODE_MALFORMED"].value) == (
+            "items[1].commodity_code",
+            "1",
+        )
+        assert (examples["REFERENCE_REUSED"].path, examples["REFERENCE_REUSED"].value) == ("local_reference", "REF-1")
+        # Further calls of both replicas, each in a shard of its own: the sum is of all, the examples are three.
+        for number in range(10, 20):
+            await submit(stubs[number % 2], [miscoded(number, "3")], f"r{number}")
+        (card,) = await cards(one)
+        assert [each.reason for each in card.refusals[:2]] == ["COMMODITY_CODE_MALFORMED", "COUNTRY_UNKNOWN"]
+        assert [each.consignments for each in card.refusals] == [11, 11, 1, 1]
+        assert {len(each.examples) for each in card.refusals} == {1, 3}
+        assert card.refused == 13
+        # What no bound of the contract holds for, in the reference as well; bytes that the store does not take are no failure.
+        unprintable, unplaced = consignment(21), consignment(22)
+        unprintable.local_reference, unplaced.goods_location = "\0" + "R" * 64, "\x1b[31m\0" + "n" * 70
+        await submit(stubs[0], [unprintable, unplaced], "r21")
+        (card,) = await cards(other)
+        examples_of_all = [each for refusal in card.refusals for each in refusal.examples]
+        shown = {(each.path, each.local_reference, each.value) for each in examples_of_all}
+        reference = "?" + "R" * 62 + "…"
+        assert ("local_reference", reference, reference) in shown
+        assert ("goods_location", "REF-22", "?[31m?" + "n" * 57 + "…") in shown
+        # What an unnamed person wrote is not shown.
+        unreadable = consignment(20)
+        unreadable.consignee.name = "Jane Doe" * 40
+        await submit(stubs[0], [unreadable], "r20")
+        (card,) = await cards(one)
+        examples_of_all = [each for refusal in card.refusals for each in refusal.examples]
+        assert [each.value for each in examples_of_all if each.path == "consignee.name"] == [""]
+
+
 async def test_any_sequence_of_filings_and_changes_counts_what_the_receipts_say(database_url: str) -> None:
     draw = random.Random(14)
     first: dict[str, pb.Receipt] = {}
@@ -252,7 +318,9 @@ async def test_filings_of_a_release_without_scores_have_none_and_count_nowhere(d
         stub = await stub_of(service)
         filed = await submit(stub, [vague(1), vague(2)], "r1")
         async with Database(database_url, name="test") as database, database.transaction() as tx:
-            await tx.raw.execute("update submission set quality = null; truncate scorecard, scorecard_example")
+            await tx.raw.execute(
+                "update submission set quality = null; truncate scorecard, scorecard_example, scorecard_refusal"
+            )
         assert [each.HasField("quality") for each in await receipts(stub, filed.results[0].receipt.mrn)] == [False]
         assert not (await submit(stub, [vague(1)], "r2")).results[0].receipt.HasField("quality")
         for replaced in (1, 2):

@@ -275,6 +275,13 @@ def _scorecards(terminal: "Console", scorecards: list[dict[str, Any]]) -> None:
             reasons.add_row(reason["reason"], reason["term"], *counts, text)
         if each.get("reasons"):
             print_words(terminal, reasons)
+        refusals = table("refused for", "consignments", "example", right=(1,))
+        for refusal in each.get("refusals", ()):
+            example = next(iter(refusal.get("examples", ())), {})
+            text = " ".join(safe(example[name]) for name in ("local_reference", "path", "value") if example.get(name))
+            refusals.add_row(refusal["reason"], str(refusal["consignments"]), text)
+        if each.get("refusals"):
+            print_words(terminal, refusals)
 
 
 def _mean(score: dict[str, Any]) -> str:

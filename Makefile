@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 PROTO_DIRS := $(shell find protos -mindepth 1 -type d 2>/dev/null)
 # The whole suite is told to end after this many seconds, so that a stuck test is seen and not waited for.
-TEST_SECONDS ?= 1295
+TEST_SECONDS ?= 2840
 # Tests wait more than they compute; those of faults run whole systems, each for itself as long as it can.
 TEST_WORKERS ?= 3
 FAULT_WORKERS ?= 2

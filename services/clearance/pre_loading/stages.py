@@ -67,9 +67,11 @@ def missing_parts(filings: Table) -> tuple[BoolArray, dict[str, Column]]:
 
 
 def late_column(filings: Table, early: BoolArray) -> dict[str, Column]:
-    """Return the column of the state with which first versions of filings missed their deadline, by their acceptance; none if none did."""
+    """Return the column of the state with which filings missed their deadline, by their acceptance; none if none did.
+
+    That of a later version counts only where it is the declaration of what was filed before it.
+    """
     found = np.zeros(filings.rows, np.bool_)
     for _, _, rows in late(filings, included(), early, filings.ints("accepted_at").values):
         found |= rows
-    found &= filings.ints("version").values == 1
     return {"filed_late": Bools.of(found, found)} if found.any() else {}

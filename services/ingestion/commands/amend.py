@@ -26,7 +26,7 @@ from services.ingestion.filing.amendment import (
     replaced_before,
     unknown_filing,
 )
-from services.ingestion.filing.completion import VERSIONS_MAX, completes, incomplete
+from services.ingestion.filing.completion import VERSIONS_MAX, completes, declares, incomplete
 from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.stages import with_awaited_parts, with_missing_roles
 from services.ingestion.quality.scorecards import Card, Key
@@ -75,6 +75,8 @@ class Amended:
     """What the new versions change of scorecards."""
     completed: Mapping[int, Sequence[int]] = field(default_factory=dict)
     """The earlier versions that new ones complete, by row of the batch."""
+    declared: frozenset[int] = frozenset()
+    """The rows whose new versions are the declaration of what was filed before it."""
 
     def error(self, row: int) -> ElementError | None:
         """Return why a row was refused, None if it was not."""
@@ -205,16 +207,20 @@ class Amend:
         """Return the same with the quality of its versions; `scored` has that of each row of the batch, None where they are not scored."""
         outcomes, table = amended.outcomes, amended.table
         quality = await self._quality(outcomes.values(), filing)
+        declared: set[int] = set()
         if scored is not None:
             new = sorted((row for row, each in outcomes.items() if each.is_new), key=lambda row: outcomes[row].version)
+            filings = {row: each for row in new if (each := outcomes[row].filing) is not None}
+            pairs = [(filings[row].contents[outcomes[row].version - 1], Content(table, row)) for row in new]
+            declared = {row for row, is_declaration in zip(new, declares(pairs), strict=True) if is_declaration}
             for row in new:
-                versions, version = outcomes[row].filing, outcomes[row].version
-                assert versions is not None
-                first, filed = quality.get((versions.number, 1)), scored[row : row + 1]
+                number, version, filed = filings[row].number, outcomes[row].version, scored[row : row + 1]
+                prior = quality.get((number, version - 1))
+                prior = quality.get((number, 1)) if prior is None else prior
                 withdrawn = Content(table, row).is_withdrawn()
-                later = filed if first is None else later_version(filed, first)
-                quality[versions.number, version] = None if withdrawn else later
-        return replace(amended, quality=quality)
+                later = filed if prior is None else later_version(filed, prior, declares=row in declared)
+                quality[number, version] = None if withdrawn else later
+        return replace(amended, quality=quality, declared=frozenset(declared))
 
     async def _quality(
         self, outcomes: Iterable[Outcome], filing: Filing | None

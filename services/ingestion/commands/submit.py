@@ -104,11 +104,10 @@ class Submitted:
 
     @property
     def late(self) -> int:
-        """Return the number of consignments that were accepted now, after their deadline."""
-        if self.taken is None:
-            return 0
+        """Return the number of consignments that were accepted now, or declared now after a filing before the declaration, after their deadline."""
         places = {self.places[row] for row in self.checked.late if row in self.places}
-        return int(self.taken.fresh[list(places)].sum()) if places else 0
+        late = int(self.taken.fresh[list(places)].sum()) if places and self.taken is not None else 0
+        return late if self.amended is None else late + len(self.checked.late & self.amended.declared)
 
     @property
     def xid(self) -> int:

@@ -31,6 +31,15 @@ def incomplete(contents: Sequence[Content]) -> list[bool]:
     return [bool(each) and not content.is_withdrawn() for each, content in zip(lacks, contents, strict=True)]
 
 
+def declares(pairs: Sequence[tuple[Content, Content]]) -> list[bool]:
+    """Return of each earlier and later version whether the earlier one was filed before the declaration, and the later one is the declaration."""
+    if not pairs:
+        return []
+    earlier, later = (before_declaration(_rows_of([pair[side] for pair in pairs])) for side in (0, 1))
+    declared = zip(earlier & ~later, pairs, strict=True)
+    return [bool(each) and not pair[1].is_withdrawn() for each, pair in declared]
+
+
 def completes(pairs: Sequence[tuple[Content, Content]]) -> list[bool]:
     """Return of each earlier and later version whether the later one has all elements of the earlier one, unchanged.
 

@@ -150,10 +150,10 @@ def additions(table: Table, early: BoolArray, rules: CheckRules, day: int) -> It
 
 @dataclass(frozen=True, slots=True)
 class Timeliness:
-    """Which new filings of a batch came in time, and which late."""
+    """Which new filings of a batch came in time, and which late; of later versions the declarations, should they be the first of their filing."""
 
     findings: list[Finding]
-    """Late filings at the level of the administration."""
+    """Late new filings at the level of the administration."""
     judged: BoolArray
     """Those whose deadline and time are known, shape (n,)."""
     late: BoolArray
@@ -161,15 +161,17 @@ class Timeliness:
 
 
 def timeliness(table: Table, early: BoolArray, rules: CheckRules, now: int) -> Timeliness:
-    """Return which new filings of `now`, microseconds since 1970-01-01 UTC, came in time and which after their deadline."""
+    """Return which filings of `now`, microseconds since 1970-01-01 UTC, came in time and which after their deadline."""
     level = rules.levels[LATE]
-    new = table.ints("function").filled(0) <= MESSAGE_FUNCTION_NEW
+    function = table.ints("function").filled(0)
+    new = function <= MESSAGE_FUNCTION_NEW
+    declared = new | (~early & (function != MESSAGE_FUNCTION_INVALIDATE))
     found = Timeliness([], np.zeros(table.rows, np.bool_), np.zeros(table.rows, np.bool_))
     times = np.full(table.rows, now)
     for jurisdiction, deadline, judged, missed in deadlines.judged(table, included(), early, times):
-        np.logical_or(found.judged, judged & new, out=found.judged)
+        np.logical_or(found.judged, judged & declared, out=found.judged)
+        np.logical_or(found.late, missed & declared, out=found.late)
         rows = missed & new
-        np.logical_or(found.late, rows, out=found.late)
         if level != "none" and rows.any():
             facts = {"jurisdiction": jurisdiction, "minutes": deadline.minutes, "event": deadline.before}
             column = f"transport_{deadline.before}_time"

@@ -114,12 +114,18 @@ def overall(quality: Array) -> npt.NDArray[np.int64]:
     return means
 
 
-def later_version(quality: Array, first: Array) -> Array:
-    """Return the quality of later versions: their timeliness is that of the first ones, which came in time or not."""
+def later_version(quality: Array, prior: Array, *, declares: bool = False) -> Array:
+    """Return the quality of later versions: their timeliness is that of the ones before them, which came in time or not.
+
+    A version that `declares` what was filed before the declaration has a deadline of its own as well, and is late if either was missed.
+    """
     late = np.uint64(1 << REASONS.index("FILED_LATE"))
     changed = quality.copy()
-    changed["scores"][:, Term.TIMELINESS] = first["scores"][:, Term.TIMELINESS]
-    changed["reasons"] = (quality["reasons"] & ~late) | (first["reasons"] & late)
+    own, before = quality["scores"][:, Term.TIMELINESS], prior["scores"][:, Term.TIMELINESS]
+    # What is not judged is above every score.
+    changed["scores"][:, Term.TIMELINESS] = np.minimum(own, before) if declares else before
+    own_late = quality["reasons"] & late if declares else np.zeros_like(quality["reasons"])
+    changed["reasons"] = (quality["reasons"] & ~late) | (prior["reasons"] & late) | own_late
     return changed
 
 

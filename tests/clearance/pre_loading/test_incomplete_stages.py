@@ -309,3 +309,32 @@ async def test_the_status_says_that_a_filing_came_late_whatever_amends_it(
     await house.desk.consume(filings(["GREEN-1"], version=2))
     await house.desk.consume(filings(["GREEN-2"], version=2, change=flying))
     assert [(await status(house, each)).filing.late for each in (mrn, other)] == [late, False]
+
+
+@pytest.mark.parametrize(("minutes", "late"), [(240, False), (239, True)])
+async def test_the_declaration_of_what_was_filed_before_it_has_a_deadline_of_its_own(
+    house: House, minutes: int, late: bool
+) -> None:
+    """The deadline before loading is the departure; a flight of more than 4 hours is declared 4 hours before its arrival."""
+
+    def flying(row: consignment_pb2.Consignment) -> None:
+        row.transport.departure_time.FromMicroseconds(ACCEPTED_AT - 10 * MINUTE)
+        row.transport.arrival_time.FromMicroseconds(ACCEPTED_AT + minutes * MINUTE)
+
+    def before_loading(_: int, row: consignment_pb2.Consignment) -> None:
+        early(0, row)
+        row.transport.departure_time.FromMicroseconds(ACCEPTED_AT + MINUTE)
+
+    house.desk.neighbours.revenue = without_prices
+    first = filings(["GREEN-1", "GREEN-2"], change=before_loading)
+    await house.desk.consume(first)
+    declared, corrected = mrns(first)
+    assert [(await status(house, each)).filing.late for each in (declared, corrected)] == [False, False]
+    # A correction that is still no declaration has no deadline of its own.
+    await house.desk.consume(filings(["GREEN-2"], version=2, change=lambda _, row: (early(0, row), flying(row))[0]))
+    assert not (await status(house, corrected)).filing.late
+    await house.desk.consume(filings(["GREEN-1"], version=2, change=lambda _, row: flying(row)))
+    assert (await status(house, declared)).filing.late == late
+    # Nothing mends it, and amendments of a declaration are not late.
+    await house.desk.consume(filings(["GREEN-1"], version=3, change=lambda _, row: None))
+    assert (await status(house, declared)).filing.late == late

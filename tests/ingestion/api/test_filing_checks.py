@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from libs.telemetry.metrics import REGISTRY
-from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND, Consignment
 from luxor.errors.v1 import errors_pb2
+from luxor.ingestion.v1 import filers_pb2 as filers
 from luxor.ingestion.v1 import ingestion_pb2 as pb
+from luxor.ingestion.v1.filers_pb2_grpc import FilerServiceStub
 from services.ingestion.__main__ import assemble
-from tests.ingestion.consignments import consignment
-from tests.ingestion.service_client import stub_of, submit
+from tests.ingestion.consignments import clear, consignment
+from tests.ingestion.service_client import SECONDS, stub_of, submit
 from tests.support.services import running
 
 ACCEPTED, REFUSED = pb.SUBMISSION_STATUS_ACCEPTED, pb.SUBMISSION_STATUS_REFUSED
@@ -149,6 +152,54 @@ async def test_late_filings_are_counted_once_and_warned_of_or_refused_at_the_lev
             assert (first.status, second.status) == (REFUSED if level == "reject" else ACCEPTED, ACCEPTED)
             assert not second.errors
     assert counted() - before == (level != "reject")
+
+
+async def test_the_declaration_of_what_was_filed_before_it_is_late_by_its_own_deadline(
+    database_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "checks.yaml"
+    file.write_text("levels: {FILED_LATE: reject}", encoding="utf-8")
+    environ = {"LUXOR_INGESTION_FILING_CHECKS": str(file)}
+    declared, corrected = consignment(0), consignment(1)
+    before = counted()
+    async with running("ingestion", assemble, database_url, environ=environ) as service:
+        stub = await stub_of(service)
+        for row in (declared, corrected):
+            row.transport.departure_time.GetCurrentTime()
+            row.transport.departure_time.seconds += 600
+        rows = [before_declaration(each) for each in (declared, corrected)]
+        assert [each.receipt.quality.timeliness for each in (await submit(stub, rows, "r1")).results] == [100, 100]
+        for row in (declared, corrected, *rows):
+            row.function, row.amended_version = MESSAGE_FUNCTION_AMEND, 1
+            row.transport.departure_time.seconds -= 1200
+            row.transport.arrival_time.seconds = row.transport.departure_time.seconds + 1200
+        for request_id in ("r2", "r2", "r3"):
+            # Nothing refuses a version for its deadline: without it the goods would not be declared at all.
+            versions = (await submit(stub, [declared, rows[1]], request_id)).results
+            assert [each.receipt.version for each in versions] == [2, 2]
+            assert [each.receipt.quality.timeliness for each in versions] == [0, 100]
+        assert counted() - before == 1
+        declared.amended_version, corrected.amended_version = 2, 2
+        declared.transport.departure_time.seconds += 3600
+        declared.transport.arrival_time.seconds += 3600
+        versions = (await submit(stub, [declared, corrected], "r4")).results
+        assert [each.receipt.quality.timeliness for each in versions] == [0, 0]
+        assert counted() - before == 2
+        card = FilerServiceStub(await service.channel("filer", "shop"))
+        today = datetime.now(UTC).date()
+        days = {"from_day": (today - timedelta(days=1)).isoformat(), "to_day": (today + timedelta(days=1)).isoformat()}
+        (found,) = (await card.GetScorecard(filers.GetScorecardRequest(**days), timeout=SECONDS)).scorecards
+        assert (found.first.timeliness.total, found.newest.timeliness.total) == (200, 0)
+        assert [(each.first, each.newest) for each in found.reasons if each.reason == "FILED_LATE"] == [(0, 2)]
+
+
+def before_declaration(row: Consignment) -> Consignment:
+    """Return the minimum set of a consignment."""
+    made = Consignment()
+    made.CopyFrom(row)
+    for path in ("nature", "items[0].price", "items[0].commodity_code"):
+        clear(made, path)
+    return made
 
 
 def counted() -> float:

@@ -183,11 +183,37 @@ def test_timeliness_is_not_judged_without_the_time_of_the_deadline(spoil: str) -
     assert overall(quality(row)).tolist() == [90]
 
 
-def test_timeliness_is_not_judged_where_no_deadline_applies_nor_of_amendments() -> None:
-    abroad, amended = complete(), complete()
+def test_timeliness_is_not_judged_where_no_deadline_applies() -> None:
+    abroad = complete()
     abroad.destination_country = abroad.consignee.address.country = "NZ"
-    amended.function, amended.amended_version = pb.MESSAGE_FUNCTION_AMEND, 1
-    assert [scores(each)[0] for each in (abroad, amended)] == [NOT_JUDGED] * 2
+    assert scores(abroad)[0] == NOT_JUDGED
+
+
+@pytest.mark.parametrize(
+    ("prior", "own", "declares", "score"),
+    [
+        ("in time", "late", False, 100), ("late", "in time", False, 0), ("unknown", "late", False, NOT_JUDGED),
+        ("in time", "late", True, 0), ("late", "in time", True, 0), ("in time", "in time", True, 100),
+        ("unknown", "late", True, 0), ("late", "unknown", True, 0), ("unknown", "in time", True, 100),
+        ("in time", "unknown", True, 100), ("unknown", "unknown", True, NOT_JUDGED), ("late", "late", True, 0),
+    ],
+)  # fmt: skip
+def test_a_declaration_of_what_was_filed_before_it_is_late_if_either_was(
+    prior: str, own: str, declares: bool, score: int
+) -> None:
+    def filed(when: str, function: int) -> pb.Consignment:
+        row = complete()
+        row.function, row.amended_version = function, int(function != pb.MESSAGE_FUNCTION_NEW)  # type: ignore[assignment]
+        if when == "unknown":
+            row.transport.ClearField("departure_time")
+        if when == "late":
+            row.transport.departure_time.FromMicroseconds(NOW - 1)
+        return row
+
+    first = quality(filed(prior, pb.MESSAGE_FUNCTION_NEW))
+    later = later_version(quality(filed(own, pb.MESSAGE_FUNCTION_AMEND)), first, declares=declares)
+    assert later["scores"][0, 0] == score
+    assert bool(later["reasons"][0] & (1 << REASONS.index("FILED_LATE"))) == (score == 0)
 
 
 def test_later_versions_have_the_timeliness_of_the_first() -> None:

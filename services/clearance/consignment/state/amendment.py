@@ -42,7 +42,6 @@ _UNCHANGED_BY_AMENDMENT: Final = (
     "debt_event_number",
     "adjusted_at",
     "former_released_at",
-    "filed_late",
     "storage_reminded_at",
     "storage_ended_at",
     *INSPECTED,
@@ -89,6 +88,7 @@ def amended_states(stored: Table, new: Table, stays_red: BoolArray | None = None
         stays = stored.bools("pre_loading_second_person").values & among(stored.ints("state").values, CONTROLLED)
         required = stays | new.bools("pre_loading_second_person").values
         columns["pre_loading_second_person"] = Bools.of(required, required)
+    columns["filed_late"] = _late(stored, new)
     no_rows = np.zeros(stored.rows, np.bool_)
     columns["first_decided_at"] = first_decision_times(stored, no_rows, Ints.absent(stored.rows))
     columns |= with_notified(stored, new)
@@ -128,6 +128,17 @@ def amended_states(stored: Table, new: Table, stays_red: BoolArray | None = None
         later = by_match & ~stored.bools("screening_early").values & lane.valid & (lane.values < raised)
         columns["public_lane"] = Ints.of(lane.values, later)
     return new.with_columns(columns)
+
+
+def _late(stored: Table, new: Table) -> Column:
+    """Return which filings came late: before, or now with the declaration of what was filed before it. Other amendments have no deadline."""
+    before = stored.bools("filed_late")
+    missed = new.bools("filed_late").values
+    if not missed.any():
+        return before
+    declared = (stored.ragged("incomplete_stages").lengths > 0) & (new.ragged("incomplete_stages").lengths == 0)
+    late = before.values | (missed & declared)
+    return Bools.of(late, late)
 
 
 def _in_red_lane(new: Table, rows: BoolArray) -> Table:

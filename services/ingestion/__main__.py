@@ -35,6 +35,7 @@ from services.ingestion.commands.submit import Submit
 from services.ingestion.config import IngestionConfig
 from services.ingestion.feeds.snapshot import Days, Snapshot
 from services.ingestion.filing import check_rules
+from services.ingestion.jobs.scheme_numbers import SchemeNumbers
 from services.ingestion.store import scorecards
 from services.ingestion.store.amendments import Amendments
 from services.ingestion.store.filings import SUBMISSION_DAYS, Store
@@ -58,6 +59,8 @@ def assemble(start: Start) -> Sequence[Background]:
     parts, parties = PartStore(start.database), CurrentParties(store.filers)
     linking = Linking(parties, parts)
     admission = FilerAdmission(store.filers, is_registration_required=config.filer_registration_required)
+    revenue = start.neighbour("revenue")
+    schemes = SchemeNumbers(revenue)
     submit = Submit(
         store,
         shift_micros=config.clock_shift_seconds * 1_000_000,
@@ -65,6 +68,7 @@ def assemble(start: Start) -> Sequence[Background]:
         rules=rules,
         admission=admission,
         linking=linking,
+        schemes=schemes.current,
     )
     joining = JoinParts(
         parts,
@@ -78,7 +82,7 @@ def assemble(start: Start) -> Sequence[Background]:
         shift_micros=config.clock_shift_seconds * 1_000_000,
         backlog=backlog_of_decisions,
     )
-    neighbours = checks.Neighbours(start.neighbour("risk"), start.neighbour("revenue"))
+    neighbours = checks.Neighbours(start.neighbour("risk"), revenue)
     start.server.add(
         add_IngestionServiceServicer_to_server,
         IngestionService(store, submit, neighbours, start.config.message_bytes_max),
@@ -93,7 +97,9 @@ def assemble(start: Start) -> Sequence[Background]:
     register = filers.FilerService(store.filers, rules.weights)
     start.server.add(add_FilerServiceServicer_to_server, register, roles=filers.ROLES)
     start.server.add(
-        add_PartServiceServicer_to_server, PartService(store, parts, parties, admission, linking), roles=ROLES_OF_PARTS
+        add_PartServiceServicer_to_server,
+        PartService(store, parts, parties, admission, linking, rules),
+        roles=ROLES_OF_PARTS,
     )
     feed = FeedServicer(outbox, Snapshot(outbox), days=Days(start.database, outbox), backlog=backlog_of_decisions)
     start.server.add(
@@ -120,6 +126,7 @@ def assemble(start: Start) -> Sequence[Background]:
     return [
         traces.run,
         joining.run,
+        schemes.run,
         SharedPositions(feed.positions, backlog_of_decisions).run,
         Maintenance(start.database, consumers=start.consumers).run,
         Housekeeping(start.database, start.replica, steps).run,

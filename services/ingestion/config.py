@@ -24,5 +24,5 @@ class IngestionConfig(Settings, service="ingestion"):
         example="/etc/luxor/ingestion/filing_checks.yaml",
         check=check_file,
     )
-    """File of the checks of filings: further terms that name no goods, levels and bounds of the rules, forms of postal codes. It states what
-    differs from the included file, by which rules warn and none refuses. Use the same file for all replicas."""
+    """File of the checks of filings: further terms that name no goods, levels and bounds of the checks, forms of postal codes. It states what
+    differs from the included file. Use the same file for all replicas."""

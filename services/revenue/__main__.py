@@ -119,7 +119,7 @@ def assemble(start: Start) -> Sequence[Background]:
         SchemeService(schemes, program),
         roles={
             "RegisterSchemeNumbers": {Role.OPERATOR, Role.OFFICER},
-            "ListSchemeNumbers": {Role.OPERATOR, Role.OFFICER, Role.ANALYST},
+            "ListSchemeNumbers": {Role.OPERATOR, Role.OFFICER, Role.ANALYST, Role.SERVICE},
         },
     )
     trying = {Role.ANALYST, Role.OFFICER}

@@ -16,6 +16,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1.ingestion_pb2 import SubmitConsignmentColumnsRequest, SubmitConsignmentsRequest
 from services.ingestion.filing import check_rules, column_reader, validation
+from services.ingestion.schemes.register import OPEN_END, SchemeNumber, SchemeRegister
 
 BATCH = 500
 DAY = 20_782
@@ -63,9 +64,13 @@ def main() -> None:
     figures.figure("ingestion_rows_us", micros(of_messages), "us", bytes=round(len(raw) / BATCH))
     figures.figure("ingestion_packed_us", micros(of_columns), "us", bytes=round(len(packed) / BATCH))
     now = DAY * MICROS_PER_DAY
+    references = table.child("fiscal_references")
+    pairs = dict.fromkeys(zip(references.ints("scheme").tolist(), references.strings("number").tolist(), strict=True))
+    # As where numbers are registered: nearly each number of the traffic is.
+    schemes = SchemeRegister(SchemeNumber(scheme or 0, number, 0, OPEN_END) for scheme, number in list(pairs)[1:])
 
     def check() -> None:
-        validation.check(table, rules=rules, day=DAY, now=now)
+        validation.check(table, rules=rules, day=DAY, now=now, schemes=schemes)
 
     figures.figure("validate_us", micros(check), "us", target=10)
     figures.figure("ingestion_digest_us", micros(lambda: table_digest(checked.table)), "us", of="the request")

@@ -97,7 +97,9 @@ def test_the_flow_shows_every_service_connection_and_step() -> None:
         assert shown.count(service) == 1 + sum(step.service == service for step in STEPS)
     arrows = picture_flow.arrows_of(CONNECTIONS, SERVICES)
     beside = picture_flow.beside_of(arrows, "clearance")
-    assert [(each.source, each.target) for each in beside] == [("ingestion", "risk")] * 2 + [("ingestion", "revenue")]
+    assert [(each.source, each.target) for each in beside] == [("ingestion", "risk")] * 2 + [
+        ("ingestion", "revenue")
+    ] * 2
     assert "calls risk, revenue" in shown
     assert len(arrows) - len(beside) == svg.count('class="head"')
     words = " ".join(shown)

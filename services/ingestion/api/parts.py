@@ -27,6 +27,7 @@ from services.ingestion.api import messages
 from services.ingestion.commands.admission import FilerAdmission, NotAdmitted
 from services.ingestion.commands.parts.file import FileParts, PartContent, receipt_of
 from services.ingestion.commands.parts.linking import CurrentParties, LinkConsignments, Linking
+from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.findings import ERRORS_MAX, ElementError
 from services.ingestion.filing.stages import missing_roles
 from services.ingestion.filing.validation import ENVELOPE, check_stated
@@ -71,9 +72,16 @@ class PartService(PartServiceServicer):
     """Accepts parts of filings and shows what became of them."""
 
     def __init__(
-        self, store: Store, parts: PartStore, parties: CurrentParties, admission: FilerAdmission, linking: Linking
+        self,
+        store: Store,
+        parts: PartStore,
+        parties: CurrentParties,
+        admission: FilerAdmission,
+        linking: Linking,
+        rules: CheckRules,
     ) -> None:
-        """Serve from a store; `admission` admits filers, and `linking` receives what is due."""
+        """Serve from a store; `admission` admits filers, `linking` receives what is due, and `rules` have the levels of the checks."""
+        self._rules = rules
         self._store = store
         self._parts = parts
         self._parties = parties
@@ -95,7 +103,8 @@ class PartService(PartServiceServicer):
         if items > ITEMS_MAX:
             raise Refusal("BATCH_ITEMS_TOO_MANY", path="parts", count=items, count_max=ITEMS_MAX)
         checked = check_stated(
-            Table.from_messages([each.consignment for each in request.parts], ConsignmentColumns, Consignment)
+            Table.from_messages([each.consignment for each in request.parts], ConsignmentColumns, Consignment),
+            self._rules,
         )
         contents, content_digests = checked.table.to_messages(Consignment), digests(checked.table, ENVELOPE)
         refusal = await self._admission.refusal(filer)

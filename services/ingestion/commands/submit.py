@@ -33,6 +33,7 @@ from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.validation import ENVELOPE
 from services.ingestion.quality.scorecards import Card, Key, Refusals, examples_of, measured, refusals_of
 from services.ingestion.quality.scores import Array
+from services.ingestion.schemes.register import SchemeRegister
 from services.ingestion.store.amendments import Amendments, VersionStored
 from services.ingestion.store.filings import NO_DIGEST, Filing, PriorReference, Store, Taken, Uncompared
 from services.ingestion.store.scorecards import Scorecards
@@ -198,11 +199,13 @@ class Submit:
         rules: CheckRules | None = None,
         admission: FilerAdmission | None = None,
         linking: Linking | None = None,
+        schemes: Callable[[], SchemeRegister | None] = lambda: None,
     ) -> None:
         """Write to `store`; `shift_micros` moves the time of acceptance (for tests of other days), `backlog` counts accepted filings.
 
         `rules` are checked beside the forms of elements; None: those that are included. `admission` admits filers;
         None: by the register, open to all. `linking` links consignments to parts; None: they have none.
+        `schemes` returns the register of scheme numbers, None while it is not known.
         Documents are accepted by the law of release categories of this release. Raises ReleaseLawError.
         """
         self._release_law = included()
@@ -213,6 +216,7 @@ class Submit:
         self._amend = Amend(Amendments(store), self._scorecards)
         self._calls = itertools.count()
         self._linking = linking
+        self._schemes = schemes
         self._shift_micros = shift_micros
         self._backlog = backlog
         self._digests_until: float | None = None
@@ -232,7 +236,14 @@ class Submit:
         # The year that it is somewhere on earth: it may begin a day before it does in UTC.
         year = date_of_day(day + 1).year
         return validation.check(
-            table, year, law=self._release_law, day=day, rules=self._rules, now=now, not_entrusted=not_entrusted
+            table,
+            year,
+            law=self._release_law,
+            day=day,
+            rules=self._rules,
+            now=now,
+            not_entrusted=not_entrusted,
+            schemes=self._schemes(),
         )
 
     async def run(

@@ -14,8 +14,7 @@ import numpy as np
 
 from libs.columns import Table, digests
 from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT, MESSAGE_FUNCTION_INVALIDATE
-from services.ingestion.filing.findings import ElementError
-from services.ingestion.filing.paths import consignment_place, element_path
+from services.ingestion.filing.findings import ElementError, consignment_place, element_path
 from services.ingestion.filing.validation import ENVELOPE
 
 NEVER_AMENDED: Final = (

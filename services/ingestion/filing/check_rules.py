@@ -1,4 +1,4 @@
-"""The checks of filings that an administration may change: what it writes in YAML, read and checked when the service starts. Pure."""
+"""The checks of filings with their levels: what an administration writes in YAML, read and checked when the service starts. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PostcodeForm = Annotated[str, msgspec.Meta(pattern="^[9AX]{3,10}$")]
 
 
 class Levels(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename="upper"):
-    """The levels of the rules without bounds, by their reason."""
+    """The levels of the checks without bounds, by their reason."""
 
     description_vague: Level = "none"
     price_nominal: Level = "none"
@@ -46,6 +46,28 @@ class Levels(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename="up
     stage_element_missing: Level = "none"
     filed_late: Level = "none"
     declarant_not_entrusted: Level = "none"
+    scheme_number_malformed: Level = "none"
+    scheme_number_unknown: Level = "none"
+    imei_malformed: Level = "none"
+    unit_unknown: Level = "none"
+    package_type_unknown: Level = "none"
+    return_reference_unused: Level = "none"
+    return_document_unused: Level = "none"
+    return_without_reference: Level = "none"
+    import_element_unused: Level = "none"
+    s10_malformed: Level = "none"
+    gtin_malformed: Level = "none"
+    valuation_method_unknown: Level = "none"
+    item_number: Level = msgspec.field(default="none", name="ITEM_NUMBER_WRONG")
+    scheme_repeated: Level = "none"
+    export_within_country: Level = "none"
+
+
+class Fixed(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The reasons whose level no file changes, by level."""
+
+    reject: tuple[str, ...] = ()
+    warn: tuple[str, ...] = ()
 
 
 class PercentBounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -86,6 +108,7 @@ class _Weight(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     vague_terms: Annotated[tuple[_Term, ...], msgspec.Meta(max_length=TERMS_MAX)] = ()
     levels: Levels = Levels()
+    fixed: Fixed = Fixed()
     bounds: Bounds = Bounds()
     quality: dict[str, _Weight] = {}
     element_points: _Points = 0
@@ -103,12 +126,12 @@ class PostcodeForm:
 
 @dataclass(frozen=True, slots=True)
 class CheckRules:
-    """The checks of filings beside the forms of elements."""
+    """The checks of filings."""
 
     vague_terms: VagueTerms
     """The terms of which a description must not consist alone."""
     levels: Mapping[str, Level]
-    """Of the rules without bounds, by their reason."""
+    """Of the checks without bounds, by their reason; those that no file changes are among them."""
     bounds: Bounds
     weights: Weights
     """What findings take from the scores of a filing."""
@@ -125,18 +148,39 @@ def included() -> CheckRules:
 def read(path: Path) -> CheckRules:
     """Read and check a file, which states what differs from the included one. Raises YamlError."""
     file = YamlFile(path)
+    base = YamlFile(INCLUDED).data
+    fixed = msgspec.convert(base["fixed"], Fixed)
+    if path != INCLUDED:
+        for where, message in _not_changed(file.data, fixed):
+            raise YamlError(file.name, file.position(where)[0], where, message)
     own = file.convert(_File)
     for where, message in _errors(own):
         raise YamlError(file.name, file.position(where)[0], where, message)
-    base = YamlFile(INCLUDED).data
     merged = {part: {**base[part], **file.data.get(part, {})} for part in _MERGED}
     name = "element_points"
     whole = msgspec.convert(merged | {name: file.data.get(name, base[name])}, _File)
     terms = {reason: Term[each.term.upper()] for reason, each in whole.quality.items()}
     weights = Weights(terms, {reason: each.points for reason, each in whole.quality.items()}, whole.element_points)
     postcodes = {country: _postcode_form(country, forms) for country, forms in whole.postcodes.items()}
-    levels = msgspec.to_builtins(whole.levels)
+    levels: dict[str, Level] = msgspec.to_builtins(whole.levels)
+    levels.update((reason, "reject") for reason in fixed.reject)
+    levels.update((reason, "warn") for reason in fixed.warn)
     return CheckRules(vague.included(own.vague_terms), levels, whole.bounds, weights, postcodes)
+
+
+def _not_changed(data: object, fixed: Fixed) -> Iterator[tuple[str, str]]:
+    """Yield path and error of each entry for a check whose level no file changes."""
+    if not isinstance(data, dict):
+        return
+    if "fixed" in data:
+        yield "$.fixed", "fixed lists the checks whose level no file changes; remove it from this file"
+    levels = data.get("levels")
+    for reason in levels if isinstance(levels, dict) else ():
+        if reason in fixed.reject:
+            message = f"{reason} always refuses, because such a consignment cannot be accepted; remove this entry"
+            yield f"$.levels.{reason}", message
+        if reason in fixed.warn:
+            yield f"$.levels.{reason}", f"{reason} always warns and never refuses; remove this entry"
 
 
 def _errors(own: _File) -> Iterator[tuple[str, str]]:

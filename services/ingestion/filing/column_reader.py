@@ -19,7 +19,7 @@ from libs.columns import Bools, Column, Ints, Kind, Ragged, Schema, Strings, Tab
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.ingestion.filing import elements
 from services.ingestion.filing.elements import Choice, Element, Several
-from services.ingestion.filing.paths import Place, consignment_place, element_path, entry_place
+from services.ingestion.filing.findings import Place, consignment_place, element_path, entry_place
 
 LISTS_MIN: Final = 1_000
 """Lists are bounded together as if there were so many of them, so that one that is too long is refused alone, as in messages."""

@@ -33,8 +33,6 @@ class Form:
     code: bool = False
     """Codes and numbers lose blanks around them and are written in capitals; texts lose blanks around them only."""
     check: Callable[[str], CheckError] | None = None
-    warns: bool = False
-    """Whether what `check` finds is a warning rather than an error."""
 
 
 @dataclass(frozen=True)
@@ -194,17 +192,17 @@ FORMS: dict[str, Form] = {
     "Item.cas_number": _CODE,
     "Item.commodity_code": Form(code=True, check=_code(codes.commodity_error)),
     "Item.gtin": Form(code=True, check=_gtin),
-    "Item.imeis": Form(code=True, check=_imei, warns=True),
+    "Item.imeis": Form(code=True, check=_imei),
     "Item.origin_country": Form(code=True, check=_code(codes.origin_error)),
     "Item.picture_url": Form(check=_picture),
     "Item.picture_sha256": Form(code=True, check=_hexadecimal),
     "Item.preference": Form(code=True, check=_digits(3)),
-    "Item.quantity_unit": Form(code=True, check=_in(units.UNIT_CODES, "UNIT_UNKNOWN"), warns=True),
+    "Item.quantity_unit": Form(code=True, check=_in(units.UNIT_CODES, "UNIT_UNKNOWN")),
     "Item.supplementary_unit": _CODE,
     "Item.un_number": Form(code=True, check=_digits(4)),
     "Item.valuation_method": Form(code=True, check=_in("123456", "VALUATION_METHOD_UNKNOWN")),
     "Money.currency": Form(code=True, check=_code(codes.currency_error)),
-    "Packages.type": Form(code=True, check=_in(units.PACKAGE_CODES, "PACKAGE_TYPE_UNKNOWN"), warns=True),
+    "Packages.type": Form(code=True, check=_in(units.PACKAGE_CODES, "PACKAGE_TYPE_UNKNOWN")),
     "Party.identifier": _CODE,
     "Screening.method": _CODE,
     "Transport.conveyance_reference": _CODE,

@@ -1,9 +1,15 @@
-"""What is wrong or doubtful in the consignments of a batch, with its place: errors refuse a consignment, warnings do not."""
+"""What is found in the consignments of a batch, with its place: errors refuse a consignment, warnings do not.
+
+Places are element paths as filers know them: consignments[3].items[0].price.minor is a value of the column price_minor of the items.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +17,6 @@ import numpy.typing as npt
 from libs.columns import Ragged, Table
 from libs.columns.arrays import BoolArray
 from services.ingestion.filing import elements
-from services.ingestion.filing.paths import Place, element_path, entry_place
 
 ERRORS_MAX: Final = 50
 """Errors, and as many warnings, of one consignment that are described; the others are counted."""
@@ -21,6 +26,41 @@ _PERSONAL = frozenset(
     for name in elements.CONSIGNMENT
     if name.startswith(tuple(f"{party}_" for party in elements.PARTIES)) and not name.endswith(_OPEN)
 ) | {"payment_payer"}
+
+
+Place: TypeAlias = Callable[[int], str]
+"""Returns the path of a row of a table."""
+
+_PATHS: Final = elements.paths()
+_CHILD_PATHS: Final = {"price_minor": "price.minor", "price_currency": "price.currency",
+                       "tax_charged_minor": "tax_charged.minor", "tax_charged_currency": "tax_charged.currency",
+                       "amount_minor": "amount.minor", "amount_currency": "amount.currency"}  # fmt: skip
+
+
+def consignment_place(row: int) -> str:
+    """Return the path of a consignment."""
+    return f"consignments[{row}]"
+
+
+def entry_place(above: Place, name: str, offsets: npt.NDArray[Any]) -> Place:
+    """Return the paths of the entries of lists: `name` is the column of the lists in the table with the rows `above`."""
+
+    starts: list[int] = []
+
+    def place(row: int) -> str:
+        if not starts:
+            starts.extend(offsets.tolist())
+        # The last list that begins at the entry or before it: those before it that begin there too are empty.
+        owner = bisect_right(starts, row) - 1
+        return f"{above(owner)}.{name}[{row - starts[owner]}]"
+
+    return place
+
+
+def element_path(place: Place, row: int, column: str, root: bool) -> str:
+    """Return the path of an element; `root` for the columns of a consignment, not of a table below it."""
+    names = _PATHS if root else _CHILD_PATHS
+    return f"{place(row)}.{names.get(column, column)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +103,9 @@ class Level:
 class Findings:
     """What was found in the consignments of a batch."""
 
-    def __init__(self, rows: int) -> None:
-        """Begin without any, for so many consignments."""
+    def __init__(self, rows: int, levels: Mapping[str, str]) -> None:
+        """Begin without any, for so many consignments; `levels` by reason are none, warn or reject. A reason without level refuses."""
+        self._levels = levels
         self.refused: BoolArray = np.zeros(rows, np.bool_)
         self._errors: dict[int, list[ElementError]] = {}
         self._warnings: dict[int, list[ElementError]] = {}
@@ -87,12 +128,26 @@ class Findings:
         self.left_out[owner] = self.left_out.get(owner, 0) + 1
         return True
 
-    def add(self, owner: int, error: ElementError) -> None:
-        """Add an error or a warning of a consignment."""
-        if error.warns:
-            self.count(error.reason, np.array([owner]))
-        if not self.is_full(owner, error.warns):
-            (self._warnings if error.warns else self._errors).setdefault(owner, []).append(error)
+    def warns(self, reason: str) -> bool | None:
+        """Return whether a reason warns (True) or refuses (False), by its level; None: it is not checked."""
+        level = self._levels.get(reason, "reject")
+        return None if level == "none" else level == "warn"
+
+    def add(
+        self, owner: int, reason: str, path: str, value: str = "", facts: Mapping[str, object] = MappingProxyType({})
+    ) -> None:
+        """Add an error or a warning of a consignment, by the level of its reason."""
+        warns = self.warns(reason)
+        if warns is None:
+            return
+        if warns:
+            self.count(reason, np.array([owner]))
+        if not self.is_full(owner, warns):
+            self.describe(owner, ElementError(reason, path, value, warns, dict(facts)))
+
+    def describe(self, owner: int, error: ElementError) -> None:
+        """Add an error or a warning that is counted already, where there is room for it."""
+        (self._warnings if error.warns else self._errors).setdefault(owner, []).append(error)
 
     def mark(
         self,
@@ -101,26 +156,26 @@ class Findings:
         rows: npt.NDArray[np.integer],
         reason: str,
         *,
-        warns: bool = False,
+        warns: bool | None = None,
         shown: bool = True,
         **facts: object,
     ) -> None:
-        """Add the same error for rows of a level, with its value if it may be shown."""
-        if not len(rows):
+        """Add the same error for rows of a level, with its value if it may be shown. `warns` None: by the level of the reason."""
+        if warns is None:
+            warns = self.warns(reason)
+        if warns is None or not len(rows):
             return
         if warns:
             self.count(reason, level.owners[rows])
         values = level.table.column(column)
         visible = shown and column not in _PERSONAL
-        described = self._warnings if warns else self._errors
         for row, owner in zip(rows.tolist(), level.owners[rows].tolist(), strict=True):
             # A path and a value for each of some hundred thousand would take longer than all else.
             if self.is_full(owner, warns):
                 continue
             value = values[row] if visible and not isinstance(values, Ragged) else ""
             text = "" if value is None else str(value)
-            error = ElementError(reason, level.path(row, column), text, warns, facts)
-            described.setdefault(owner, []).append(error)
+            self.describe(owner, ElementError(reason, level.path(row, column), text, warns, facts))
 
     def sorted(self) -> dict[int, list[ElementError]]:
         """Return what is described by consignment, errors first."""

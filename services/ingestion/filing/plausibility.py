@@ -42,7 +42,8 @@ class Finding:
     """Of the catalogue."""
     is_of_items: bool = False
     """Whether column and rows are those of the table of items, not of consignments."""
-    warns: bool = True
+    warns: bool | None = None
+    """By the bound that is exceeded; None: by the level of the reason."""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -62,12 +63,11 @@ def findings(table: Table, rules: CheckRules, day: int) -> Iterator[Finding]:
     items = _Items(table.child("items"), owners, documents[owners])
     levels = rules.levels
     for reason, rule in _RULES.items():
-        level = levels.get(reason, "none")
-        if level != "none":
+        if levels[reason] != "none":
             for column, rows, facts in rule(table, items, rules):
                 if rows.any():
                     at = np.flatnonzero(rows)
-                    yield Finding(column, at, reason, reason in _OF_ITEMS, level == "warn", facts)
+                    yield Finding(column, at, reason, reason in _OF_ITEMS, facts=facts)
     yield from _masses(table, items, rules.bounds.net_mass_above_gross)
     yield from _prices_per_kg(items, rules.bounds.price_per_kg_implausible)
     yield from _times(table, rules.bounds.time_in_future, "TIME_IN_FUTURE", day)
@@ -77,13 +77,12 @@ def findings(table: Table, rules: CheckRules, day: int) -> Iterator[Finding]:
 def declarants(table: Table, rules: CheckRules, not_entrusted: frozenset[str]) -> Iterator[Finding]:
     """Yield the declarants of new and amended filings whose identifiers are among those that the filer may not name."""
     reason = "DECLARANT_NOT_ENTRUSTED"
-    level = rules.levels[reason]
-    if level == "none" or not not_entrusted:
+    if rules.levels[reason] == "none" or not not_entrusted:
         return
     rows = table.strings("declarant_identifier").isin(not_entrusted)
     rows &= table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE
     if rows.any():
-        yield Finding("declarant_identifier", np.flatnonzero(rows), reason, warns=level == "warn")
+        yield Finding("declarant_identifier", np.flatnonzero(rows), reason)
 
 
 _Matches = Iterator[tuple[str, BoolArray, Mapping[str, Any]]]

@@ -129,8 +129,7 @@ def with_awaited_parts(table: Table, parties: Mapping[int, Sequence[tuple[int, s
 
 def additions(table: Table, early: BoolArray, rules: CheckRules, day: int) -> Iterator[Finding]:
     """Yield what declarations accepted on `day` lack of the elements that the jurisdiction of their destination adds."""
-    level = rules.levels[_REASON]
-    if level == "none":
+    if rules.levels[_REASON] == "none":
         return
     for jurisdiction, addition, rows in completeness.additions(table, included(), Stage.SIMPLIFIED, day):
         facts = {
@@ -145,7 +144,7 @@ def additions(table: Table, early: BoolArray, rules: CheckRules, day: int) -> It
             rows = rows[table.ragged("items").owners()] & absent
         at = np.flatnonzero(rows)
         if len(at):
-            yield Finding(_column(addition.element), at, _REASON, of_items, level == "warn", facts)
+            yield Finding(_column(addition.element), at, _REASON, of_items, facts=facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +174,7 @@ def timeliness(table: Table, early: BoolArray, rules: CheckRules, now: int) -> T
         if level != "none" and rows.any():
             facts = {"jurisdiction": jurisdiction, "minutes": deadline.minutes, "event": deadline.before}
             column = f"transport_{deadline.before}_time"
-            found.findings.append(Finding(column, np.flatnonzero(rows), LATE, warns=level == "warn", facts=facts))
+            found.findings.append(Finding(column, np.flatnonzero(rows), LATE, facts=facts))
     return found
 
 

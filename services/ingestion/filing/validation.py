@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,16 +23,15 @@ from libs.release_law.law import ITEMS, ReleaseLaw
 from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.ingestion.filing import elements, plausibility, stages
+from services.ingestion.filing import check_rules, elements, plausibility, stages
 from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.documents import documents_of
-from services.ingestion.filing.elements import Choice, Element, Number, Several, Text, Time
-from services.ingestion.filing.findings import ElementError, Findings, Level
-from services.ingestion.filing.paths import consignment_place
+from services.ingestion.filing.elements import CheckError, Choice, Element, Number, Several, Text, Time
+from services.ingestion.filing.findings import ElementError, Findings, Level, consignment_place
+from services.ingestion.filing.references import check_references
 from services.ingestion.quality import scores
+from services.ingestion.schemes.register import SchemeRegister
 
-TextError: TypeAlias = tuple[str, dict[str, Any], bool]
-"""A reason with its facts, and whether it is only a warning."""
 CARRIER_ID: Final = "carrier_id"
 """The column of who carries as filed, which is no content of its own: carrier_identifier has it in capitals."""
 ENVELOPE: Final = frozenset(schema_of(ConsignmentColumns).columns) - elements.CONSIGNMENT.keys()
@@ -108,20 +107,24 @@ def check(
     rules: CheckRules | None = None,
     now: int | None = None,
     not_entrusted: frozenset[str] = frozenset(),
+    schemes: SchemeRegister | None = None,
 ) -> Checked:
     """Check the consignments of a batch, in the order of the request. Nothing that a filing refers to is of a year after `latest_year`.
 
-    Documents may omit what `law` says for `day`; None: nothing. `rules` are checked beside the forms of elements, for filings of `day`; None: none.
+    Documents may omit what `law` says for `day`; None: nothing. `rules` are checked beside the forms of elements, for filings of `day`; None: none,
+    and the forms have the levels of the included rules.
     With rules, filings after their deadline are found by `now`, microseconds since 1970-01-01 UTC; None: none.
     The identifiers `not_entrusted` are those of declarants that the filer of the batch does not represent.
+    `schemes` is the register of scheme numbers; None: it is not known, and nothing is said of them.
     """
     cleaned = _clean(table, elements.CONSIGNMENT)
-    findings = Findings(table.rows)
+    levels = check_rules.included().levels if rules is None else rules.levels
+    findings = Findings(table.rows, levels)
     root = Level(cleaned, np.arange(table.rows), consignment_place, True)
     _check_level(root, elements.CONSIGNMENT, findings)
     early = stages.before_declaration(cleaned)
     _check_required(root, law, day, early, findings)
-    _check_fiscal_references(root, findings)
+    check_references(root, findings, schemes, day)
     _check_return(root, latest_year, findings)
     _check_exports(root, findings)
     timeliness = None
@@ -137,7 +140,7 @@ def check(
     roles = stages.required_roles(cleaned, day)
     for row, names in roles.items():
         facts: dict[str, object] = {"roles": ", ".join(names)}
-        findings.add(row, ElementError("PARTS_REQUIRED", root.place(row), warns=True, facts=facts))
+        findings.add(row, "PARTS_REQUIRED", root.place(row), facts=facts)
     late = frozenset[int]() if timeliness is None else frozenset(np.flatnonzero(timeliness.late).tolist())
     quality = None if rules is None else _quality(cleaned, early, day, rules, timeliness, findings)
     filled = _fill(cleaned).with_columns(_carrier_id(table))
@@ -163,10 +166,10 @@ def _quality(
     return scores.score(table.rows, findings.owners, rules.weights, judged_in_time=judged, lacking=lacking)
 
 
-def check_stated(table: Table) -> Checked:
+def check_stated(table: Table, rules: CheckRules) -> Checked:
     """Check what parts of filings state, in the order of the request, by the forms that filings have. Nothing is required."""
     cleaned = _clean(table, elements.CONSIGNMENT)
-    findings = Findings(table.rows)
+    findings = Findings(table.rows, rules.levels)
     root = Level(cleaned, np.arange(table.rows), consignment_place, True)
     _check_level(root, elements.CONSIGNMENT, findings)
     for name in elements.MONEY:
@@ -176,7 +179,7 @@ def check_stated(table: Table) -> Checked:
         for name in elements.ITEMS_MONEY:
             _check_money(items, name, findings)
         _check_item_numbers(items, cleaned.ragged("items"), findings)
-    _check_fiscal_references(root, findings)
+    check_references(root, findings)
     return Checked(cleaned, findings.refused, findings.sorted(), findings.left_out)
 
 
@@ -257,13 +260,13 @@ def _check_text(level: Level, name: str, column: Strings, element: Text, finding
     if fits and (check is None or not any(map(check, filter(None, texts)))):
         return
     errors = {place: _text_error(value, element, fits) for place, value in enumerate(texts)}
-    for (reason, facts, warns), rows in _by_rows(column, errors):
-        findings.mark(level, name, rows, reason, warns=warns, **facts)
+    for (reason, facts), rows in _by_rows(column, errors):
+        findings.mark(level, name, rows, reason, **facts)
 
 
 def _by_rows(
-    column: Strings, errors: dict[int, TextError | None]
-) -> Iterator[tuple[TextError, npt.NDArray[np.integer]]]:
+    column: Strings, errors: dict[int, CheckError]
+) -> Iterator[tuple[tuple[str, dict[str, Any]], npt.NDArray[np.integer]]]:
     """Yield each error of a distinct value, by its place, with the rows that have the value, in order."""
     wrong = [place for place, error in errors.items() if error is not None]
     if not wrong:
@@ -277,16 +280,14 @@ def _by_rows(
         yield error, order[start:end]
 
 
-def _text_error(value: str, element: Text, fits: bool = False) -> TextError | None:
+def _text_error(value: str, element: Text, fits: bool = False) -> CheckError:
     """Return what a text violates; `fits`: it is within its bounds."""
     if not value:
         return None
     excess = None if fits else text_excess(value, element.bound)
-    if excess is not None:
-        return *excess, False
-    form = element.form
-    error = form.check(value) if form.check is not None else None
-    return None if error is None else (*error, form.warns)
+    if excess is not None or element.form.check is None:
+        return excess
+    return element.form.check(value)
 
 
 def _check_number(level: Level, name: str, column: Ints, bound: Bound, findings: Findings) -> None:
@@ -303,7 +304,7 @@ def _check_several(level: Level, name: str, column: Ragged, element: Several, fi
     lengths, most = column.lengths, element.bound.entries_max
     for row in np.flatnonzero(lengths > most).tolist():
         facts: dict[str, object] = {"count": int(lengths[row]), "count_max": most}
-        findings.add(int(level.owners[row]), ElementError("LIST_TOO_LONG", level.path(row, name), facts=facts))
+        findings.add(int(level.owners[row]), "LIST_TOO_LONG", level.path(row, name), facts=facts)
     if isinstance(column.values, Table):
         if column.values.rows:
             _check_level(level.below(name), elements.CHILDREN[name], findings)
@@ -311,18 +312,21 @@ def _check_several(level: Level, name: str, column: Ragged, element: Several, fi
     assert isinstance(column.values, Strings)
     assert element.each is not None
     each, owners = element.each, column.owners()
-    errors: dict[int, TextError | None] = {
-        place: _text_error(value, each) if value else ("ELEMENT_MISSING", {}, False)
+    errors: dict[int, CheckError] = {
+        place: _text_error(value, each) if value else ("ELEMENT_MISSING", {})
         for place, value in enumerate(column.values.dictionary)
     }
-    for (reason, facts, warns), entries in _by_rows(column.values, errors):
+    for (reason, facts), entries in _by_rows(column.values, errors):
+        warns = findings.warns(reason)
+        if warns is None:
+            continue
         if warns:
             findings.count(reason, level.owners[owners[entries]])
         for at, row in zip(entries.tolist(), owners[entries].tolist(), strict=True):
             owner = int(level.owners[row])
             if not findings.is_full(owner, warns):
                 path = f"{level.path(row, name)}[{at - int(column.offsets[row])}]"
-                findings.add(owner, ElementError(reason, path, column.values[at], warns, facts))
+                findings.describe(owner, ElementError(reason, path, column.values[at], warns, facts))
 
 
 def _check_required(root: Level, law: ReleaseLaw | None, day: int, early: BoolArray, findings: Findings) -> None:
@@ -368,7 +372,7 @@ def _check_function(root: Level, findings: Findings) -> tuple[BoolArray, BoolArr
     documents = table.strings("return_document_number").present
     if documents.any():
         unused = np.flatnonzero(documents & ~withdrawn)
-        findings.mark(root, "return_document_number", unused, "RETURN_DOCUMENT_UNUSED", warns=True)
+        findings.mark(root, "return_document_number", unused, "RETURN_DOCUMENT_UNUSED")
     return ~withdrawn, ~(later & table.strings("amended_mrn").present)
 
 
@@ -408,26 +412,6 @@ def _check_item_numbers(items: Level, ragged: Ragged, findings: Findings) -> Non
     findings.mark(items, "number", np.flatnonzero(wrong), "ITEM_NUMBER_WRONG")
 
 
-def _check_fiscal_references(root: Level, findings: Findings) -> None:
-    if not root.table.ragged("fiscal_references").lengths.any():
-        return
-    level = root.below("fiscal_references")
-    scheme = level.table.ints("scheme")
-    numbers = level.table.strings("number")
-    findings.mark(level, "scheme", np.flatnonzero(~scheme.valid), "ELEMENT_MISSING")
-    # The carrier answers for special arrangements as such; every other scheme is a number's.
-    bare = scheme.valid & (scheme.values != consignment.SCHEME_SPECIAL_ARRANGEMENTS) & ~numbers.present
-    findings.mark(level, "number", np.flatnonzero(bare), "ELEMENT_MISSING")
-    malformed = numbers.map(lambda value: bool(value) and elements.ioss_error(value) is not None, np.bool_)
-    malformed &= scheme.values == consignment.SCHEME_IOSS
-    findings.mark(level, "number", np.flatnonzero(malformed), "SCHEME_NUMBER_MALFORMED", warns=True)
-    references = root.table.ragged("fiscal_references")
-    for row in np.flatnonzero(references.lengths > 1).tolist():
-        seen = scheme.values[references.offsets[row] : references.offsets[row + 1]].tolist()
-        if len(set(seen)) < len(seen):
-            findings.add(row, ElementError("SCHEME_REPEATED", root.path(row, "fiscal_references")))
-
-
 def _check_return(root: Level, latest_year: int, findings: Findings) -> None:
     """Check what a return says of the way on which its goods came first: Revenue relieves returned goods by the first MRN."""
     table = root.table
@@ -436,15 +420,13 @@ def _check_return(root: Level, latest_year: int, findings: Findings) -> None:
     if mrns.present.any():
         later = mrns.map(lambda text: mrn.is_valid(text) and 2000 + int(text[:2]) > latest_year, np.bool_)
         findings.mark(root, "returned_mrn", np.flatnonzero(later), "RETURNED_MRN_IN_FUTURE")
-        findings.mark(
-            root, "returned_mrn", np.flatnonzero(mrns.present & ~returns), "RETURN_REFERENCE_UNUSED", warns=True
-        )
+        findings.mark(root, "returned_mrn", np.flatnonzero(mrns.present & ~returns), "RETURN_REFERENCE_UNUSED")
     named = documents.present
     if named.any():
         unused = np.flatnonzero(named & ~returns)
-        findings.mark(root, "returned_document_number", unused, "RETURN_REFERENCE_UNUSED", warns=True)
+        findings.mark(root, "returned_document_number", unused, "RETURN_REFERENCE_UNUSED")
     bare = np.flatnonzero(returns & ~mrns.present & ~named)
-    findings.mark(root, "returned_mrn", bare, "RETURN_WITHOUT_REFERENCE", warns=True)
+    findings.mark(root, "returned_mrn", bare, "RETURN_WITHOUT_REFERENCE")
 
 
 def _check_exports(root: Level, findings: Findings) -> None:
@@ -463,7 +445,7 @@ def _check_exports(root: Level, findings: Findings) -> None:
         )
     for element, rows in stages.unused_in_exports(table, exported):
         level = root.below("items") if element.startswith(ITEMS) else root
-        findings.mark(level, element.removeprefix(ITEMS), rows, "IMPORT_ELEMENT_UNUSED", warns=True)
+        findings.mark(level, element.removeprefix(ITEMS), rows, "IMPORT_ELEMENT_UNUSED")
 
 
 def _destinations(table: Table) -> list[str]:
@@ -483,7 +465,7 @@ def _check_stages(root: Level, early: BoolArray, day: int, findings: Findings) -
     """Warn of what filings before the declaration, which may be accepted, lack for each later stage."""
     filed = root.table.ints("function").values != consignment.MESSAGE_FUNCTION_INVALIDATE
     for row, facts in stages.gaps(root.table, np.flatnonzero(early & filed & ~findings.refused), day):
-        findings.add(row, ElementError("STAGE_INCOMPLETE", root.place(row), warns=True, facts=facts))
+        findings.add(row, "STAGE_INCOMPLETE", root.place(row), facts=facts)
 
 
 def _fill(table: Table) -> Table:

@@ -47,8 +47,15 @@ REASONS: Final = (
     "IMPORT_ELEMENT_UNUSED",
     "PARTS_REQUIRED",
     "DECLARANT_NOT_ENTRUSTED",
+    "SCHEME_NUMBER_UNKNOWN",
+    "S10_MALFORMED",
+    "GTIN_MALFORMED",
+    "VALUATION_METHOD_UNKNOWN",
+    "ITEM_NUMBER_WRONG",
+    "SCHEME_REPEATED",
+    "EXPORT_WITHIN_COUNTRY",
 )
-"""The reasons that warn. The place of each is its bit in stored qualities: add at the end, and never remove one."""
+"""The reasons that can warn. The place of each is its bit in stored qualities: add at the end, and never remove one."""
 REASONS_MAX: Final = 64
 
 Array = npt.NDArray[np.void]

@@ -73,12 +73,23 @@ class SchemeService(SchemeServiceServicer):
     ) -> pb.ListSchemeNumbersResponse:
         """Return a page of the register."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        if request.HasField("changed_after"):
+            return await self._changes(request, limit)
         number = request.number
         after = await self._pages.place(request, (0, ""))
         found = await self._store.page(after, int(request.scheme), number, limit + 1)
         last = found[limit - 1] if len(found) > limit else None
         token = await self._pages.token(request, int(last.scheme), last.number) if last else ""
         return pb.ListSchemeNumbersResponse(numbers=map(entry_message, found[:limit]), next_page_token=token)
+
+    async def _changes(self, request: pb.ListSchemeNumbersRequest, limit: int) -> pb.ListSchemeNumbersResponse:
+        """Return a page of the register in the order of changes."""
+        (after,) = await self._pages.place(request, (request.changed_after,))
+        found, changes = await self._store.page_of_changes(after, int(request.scheme), request.number, limit + 1)
+        last = changes[:limit][-1] if changes else after
+        token = await self._pages.token(request, last) if len(found) > limit else ""
+        numbers = map(entry_message, found[:limit])
+        return pb.ListSchemeNumbersResponse(numbers=numbers, next_page_token=token, last_change=last)
 
 
 def _result(

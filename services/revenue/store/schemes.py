@@ -41,7 +41,8 @@ where (scheme, number) > ($1::smallint, $2::text) and ($3::smallint = 0 or schem
 order by scheme, number limit $5
 """
 _CHANGED: Final = """
-select scheme, number, holder, first_day, last_day, changed from scheme_number where changed > $1 order by changed limit $2
+select scheme, number, holder, first_day, last_day, changed from scheme_number
+where changed > $1 and ($3::smallint = 0 or scheme = $3) and ($4::text = '' or number = $4) order by changed limit $2
 """
 
 _numbers = gauge("luxor_revenue_scheme_numbers", "Scheme numbers in the register that this replica assesses by")
@@ -78,9 +79,16 @@ class SchemeStore:
 
     async def changed(self, since: int) -> tuple[list[SchemeEntry], int]:
         """Return the changes after a number of changes, READ_MAX at most, and the new number."""
+        entries, changes = await self.page_of_changes(since, 0, "", READ_MAX)
+        return entries, changes[-1] if changes else since
+
+    async def page_of_changes(
+        self, since: int, scheme: int, number: str, limit: int
+    ) -> tuple[list[SchemeEntry], list[int]]:
+        """Return the next numbers after a number of changes, in the order of their last changes, each with its own; filters as in `page`."""
         async with self.database.connection() as reader:
-            rows = await reader.raw.fetch(_CHANGED, since, READ_MAX)
-        return [_entry(row) for row in rows], rows[-1]["changed"] if rows else since
+            rows = await reader.raw.fetch(_CHANGED, since, limit, scheme, number)
+        return [_entry(row) for row in rows], [row["changed"] for row in rows]
 
 
 class ActiveSchemes:

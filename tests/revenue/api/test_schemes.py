@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -101,6 +102,45 @@ async def test_numbers_are_registered_changed_known_or_refused_each_by_itself(ho
         pb.ListSchemeNumbersRequest(scheme=IOSS, number="IM4420000019"), timeout=SECONDS
     )
     assert len(one.numbers) == 1
+
+
+async def test_the_register_is_read_by_changes_each_number_at_its_last_one(house: Running) -> None:
+    schemes = await stub(house)
+    for ident, numbers in (
+        ("r1", [number("IM2760000014"), number("IM4420000019")]),
+        ("r2", [number("2021234", filing.SCHEME_VOEC)]),
+        ("r3", [number("IM2760000014", to="2026-06-30"), number("IM4420000019")]),
+    ):
+        await schemes.RegisterSchemeNumbers(request(*numbers, ident=ident), timeout=SECONDS)
+
+    async def changes(after: int, size: int = 0, token: str = "", **filters: Any) -> pb.ListSchemeNumbersResponse:
+        query = pb.ListSchemeNumbersRequest(changed_after=after, page_size=size, page_token=token, **filters)
+        answer: pb.ListSchemeNumbersResponse = await schemes.ListSchemeNumbers(query, timeout=SECONDS)
+        return answer
+
+    whole = await changes(0)
+    assert [each.number for each in whole.numbers] == ["IM4420000019", "2021234", "IM2760000014"]
+    assert whole.numbers[2].to_day == "2026-06-30"
+    assert whole.next_page_token == ""
+    assert await changes(whole.last_change) == pb.ListSchemeNumbersResponse(last_change=whole.last_change)
+    # By the token, or by a new request after the last change: the same pages.
+    first = await changes(0, 2)
+    assert list(first.numbers) == list(whole.numbers[:2])
+    by_token, by_change = await changes(0, 2, first.next_page_token), await changes(first.last_change, 2)
+    assert list(by_token.numbers) == list(by_change.numbers) == [whole.numbers[2]]
+    assert by_token.last_change == by_change.last_change == whole.last_change
+    assert [each.number for each in (await changes(0, scheme=filing.SCHEME_VOEC)).numbers] == ["2021234"]
+    assert [each.number for each in (await changes(0, number="IM4420000019")).numbers] == ["IM4420000019"]
+    plain = await schemes.ListSchemeNumbers(pb.ListSchemeNumbersRequest(page_size=1), timeout=SECONDS)
+    assert (plain.last_change, [each.number for each in plain.numbers]) == (0, ["IM2760000014"])
+    for query, reason in (
+        (pb.ListSchemeNumbersRequest(changed_after=-1), "NUMBER_NEGATIVE"),
+        (pb.ListSchemeNumbersRequest(changed_after=0, page_token=plain.next_page_token), "PAGE_TOKEN_MALFORMED"),
+        (pb.ListSchemeNumbersRequest(changed_after=1, page_token=first.next_page_token), "PAGE_TOKEN_MALFORMED"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await schemes.ListSchemeNumbers(query, timeout=SECONDS)
+        assert errors.reason_of(error.value) == reason
 
 
 async def test_who_may_not_and_what_is_asked_wrongly_is_refused_with_a_reason(house: Running) -> None:

@@ -37,7 +37,7 @@ ALLOWED: Final[dict[str, set[str]]] = {
     "SaleService/FileSales": {"filer"},
     "SaleService/ListSales": {"filer", "officer"},
     "SchemeService/RegisterSchemeNumbers": {"officer", "operator"},
-    "SchemeService/ListSchemeNumbers": LOOKING,
+    "SchemeService/ListSchemeNumbers": LOOKING | {"service"},
     "WhatIfService/CheckRulebook": LOOKING,
     "WhatIfService/StartWhatIf": TRYING,
     "WhatIfService/GetWhatIf": TRYING,

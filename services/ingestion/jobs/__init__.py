@@ -1,0 +1,1 @@
+"""Background work of ingestion: what it reads from other services."""

@@ -1,0 +1,1 @@
+"""Numbers of schemes in filings, and Revenue's register of them."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from libs.server.catalogue import Reason, reasons
+from libs.server.catalogue import STATUS, Reason, reasons
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reasons.md"
@@ -20,14 +20,18 @@ AREAS: dict[str, str] = {
     "revenue": "Revenue: law, ledger, what-if.",
     "clearance": "Clearance: states, arrivals, controls, cases, returns.",
     "statistics": "Statistics.",
+    STATUS: "States, notices, decisions, findings of risk, notes of assessments, comparisons with sales, proofs of the ledger and dead letters. "
+    "Nothing is refused with them, so they have no code. `concerns` names the element of the filing; it is empty where the reason concerns the "
+    "consignment as a whole, or no consignment. Reasons that also refuse or warn are in the other sections. Rules of your own have reasons of "
+    "their own.",
 }
 """What the reasons of each area of the catalogue concern."""
 
 _HEAD = f"""# Reasons
 
-Every reason with which Luxor refuses, warns or fails, by area. A reason never changes, so programs may rely on it. Names in braces stand for the
-facts of a case: `{{value}}` is the rejected value, `{{path}}` its element. `luxor explain REASON` prints an entry of this page without a running
-system.
+Every reason with which Luxor refuses, warns, fails or decides, by area. A reason never changes, so programs may rely on it. Names in braces stand
+for the facts of a case: `{{value}}` is the rejected value, `{{path}}` its element. `luxor explain REASON` prints an entry of this page without a
+running system.
 
 Made from [the catalogue](../libs/server/catalogue.yaml) by `{COMMAND}`.
 """
@@ -45,10 +49,13 @@ def _sections(entries: Iterable[Reason]) -> Iterator[str]:
         by_area[entry.area].append(entry)
     for area, found in by_area.items():
         if found:
-            yield f"## {area.capitalize()}\n\n{AREAS[area]}\n\n| reason | code | what it means | what to do |\n| --- | --- | --- | --- |"
+            column = "concerns" if area == STATUS else "code"
+            yield f"## {area.capitalize()}\n\n{AREAS[area]}\n\n| reason | {column} | what it means | what to do |\n| --- | --- | --- | --- |"
             for entry in sorted(found, key=lambda each: each.reason):
                 hint = f"{entry.hint} On the command line: {entry.command}" if entry.command else entry.hint
-                yield f"| `{entry.reason}` | {entry.code.name} | {cell(entry.sentence)} | {cell(hint)} |"
+                concerned = f"`{entry.path}`" if entry.path else ""
+                what = entry.code.name if entry.refuses else concerned
+                yield f"| `{entry.reason}` | {what} | {cell(entry.sentence)} | {cell(hint)} |"
             yield ""
 
 

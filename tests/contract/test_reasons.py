@@ -47,7 +47,7 @@ def test_programs_read_an_entry_with_its_facts(nowhere: str) -> None:
     entry = reasons()["REFERENCE_REUSED"]
     assert found == {
         "reason": "REFERENCE_REUSED", "area": "ingestion", "code": "ALREADY_EXISTS", "sentence": entry.sentence,
-        "hint": entry.hint, "command": "", "facts": ["mrn", "value"],
+        "hint": entry.hint, "command": "", "path": "", "facts": ["mrn", "value"],
     }  # fmt: skip
 
 

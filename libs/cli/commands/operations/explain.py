@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@command("explain", short_help="Explain the reason of an error or a warning.")
+@command("explain", short_help="Explain the reason of an error, a warning, a decision or a notice.")
 @click.argument("reason")
 def explain(context: Context, reason: str) -> None:
-    """Print the sentence of a REASON, such as ELEMENT_MISSING, and what to do about it. The system need not run.
+    """Print the sentence of a REASON, such as ELEMENT_MISSING or CUSTOMS_CHECK, and what to do about it. The system need not run.
 
     Names in braces stand for the facts of a case, such as {value} for the rejected value and {path} for its element.
     """
@@ -29,14 +29,15 @@ def explain(context: Context, reason: str) -> None:
         raise LuxorError.from_reason("REASON_UNKNOWN", value=reason, near=near if near.startswith("Did") else "")
 
     def show(terminal: "Console") -> None:
-        terminal.print(f"[bold]{name}[/]  [dim]{entry.area}, {entry.code.name}[/]", soft_wrap=True)
+        kind = f"{entry.area}, {entry.code.name}" if entry.refuses else f"{entry.area}, {entry.path or 'consignment'}"
+        terminal.print(f"[bold]{name}[/]  [dim]{kind}[/]", soft_wrap=True)
         terminal.print(safe(entry.sentence), soft_wrap=True)
         terminal.print(f"[dim]→[/] {safe(command_hint(name, entry.hint))}", soft_wrap=True)
         if entry.command:
             terminal.print(f"[dim]→ in programs:[/] {safe(entry.hint)}", soft_wrap=True)
 
     value = {
-        "reason": name, "area": entry.area, "code": entry.code.name, "sentence": entry.sentence, "hint": entry.hint,
-        "command": entry.command, "facts": sorted(entry.placeholders()),
+        "reason": name, "area": entry.area, "code": entry.code.name if entry.refuses else "", "sentence": entry.sentence,
+        "hint": entry.hint, "command": entry.command, "path": entry.path, "facts": sorted(entry.placeholders()),
     }  # fmt: skip
     context.emit(value, show)

@@ -30,7 +30,7 @@ from services.ingestion.commands.parts.linking import CurrentParties, LinkConsig
 from services.ingestion.filing.check_rules import CheckRules
 from services.ingestion.filing.findings import ERRORS_MAX, ElementError
 from services.ingestion.filing.stages import missing_roles
-from services.ingestion.filing.validation import ENVELOPE, check_stated
+from services.ingestion.filing.validation import ENVELOPE, Checked, check_stated
 from services.ingestion.metrics import parts as parts_counted
 from services.ingestion.parts.joining import elements_beyond
 from services.ingestion.parts.parties import KEY_CHARACTERS, document_key, linking_key, order_key
@@ -115,16 +115,28 @@ class PartService(PartServiceServicer):
         denials: dict[int, list[ItemError]] = {}
         for place, part in enumerate(request.parts):
             path = f"parts[{place}]"
-            found = [_of_part(each, path) for each in checked.errors.get(place, ())]
+            stated, denied = self._by_level(checked, place)
+            found = [_of_part(each, path) for each in stated]
             own = _part_errors(part, path, self._data_sets)
-            denials[place] = _denials(part, path, filer, roles, refusal)
+            denials[place] = _denials(part, path, filer, roles, refusal) + [_of_part(each, path) for each in denied]
             if own or found or place in unknown:
                 errors[place] = [*own, *found, *unknown.get(place, ())][:ERRORS_MAX]
-            if not own and not checked.refused[place]:
+            if not own and (denied or not checked.refused[place]):
                 content = contents[place].SerializeToString(deterministic=True)
                 role, for_filer = part.role, part.consignment_filer
                 accepted[place] = PartContent(part.reference.strip(), role, _key(part), for_filer, content, content_digests[place])  # fmt: skip
         return await self._file.run(request, filer, accepted, errors, denials, _count)
+
+    def _by_level(self, checked: Checked, place: int) -> tuple[list[ElementError], list[ElementError]]:
+        """Return what is found in a part, and beside it what refuses it by levels that the administration changes, if nothing else refuses it.
+
+        The latter refuses no part that was filed before.
+        """
+        found = checked.errors.get(place, [])
+        refusing = [each for each in found if not each.warns]
+        if place in checked.left_out or any(each.reason in self._rules.fixed for each in refusing):
+            return found, []
+        return [each for each in found if each.warns], refusing
 
     async def LinkConsignments(
         self, request: pb.LinkConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]

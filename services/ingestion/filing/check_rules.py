@@ -132,6 +132,8 @@ class CheckRules:
     """The terms of which a description must not consist alone."""
     levels: Mapping[str, Level]
     """Of the checks without bounds, by their reason; those that no file changes are among them."""
+    fixed: frozenset[str]
+    """The reasons whose level no file changes."""
     bounds: Bounds
     weights: Weights
     """What findings take from the scores of a filing."""
@@ -165,7 +167,8 @@ def read(path: Path) -> CheckRules:
     levels: dict[str, Level] = msgspec.to_builtins(whole.levels)
     levels.update((reason, "reject") for reason in fixed.reject)
     levels.update((reason, "warn") for reason in fixed.warn)
-    return CheckRules(vague.included(own.vague_terms), levels, whole.bounds, weights, postcodes)
+    unchanged = frozenset((*fixed.reject, *fixed.warn))
+    return CheckRules(vague.included(own.vague_terms), levels, unchanged, whole.bounds, weights, postcodes)
 
 
 def _not_changed(data: object, fixed: Fixed) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from libs.store.errors import StoreConflict
 from libs.store.tables import schema
 from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_pb2 import IDENTIFIER_TYPE_EORI, NATURE_SALE, SCHEME_CBEC, Consignment
+from luxor.errors.v1.errors_pb2 import SEVERITY_ERROR, SEVERITY_WARNING
 from luxor.ingestion.v1 import filers_pb2 as filers
 from luxor.ingestion.v1 import parts_pb2 as pb
 from services.ingestion.commands.housekeeping import expire_parts
@@ -35,6 +36,38 @@ def sale() -> Consignment:
     content = Consignment()
     content.buyer.name, content.buyer.identifier = "Ada Example", "KR-1"
     return content
+
+
+async def test_a_part_that_was_accepted_before_a_level_was_raised_has_its_receipt_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By the rule of idempotency alone: not other content, and not what a fixed check refuses beside it."""
+
+    def goods(gtin: str = "12", **values: Any) -> Consignment:
+        content = Consignment()
+        content.items.add(gtin=gtin, **values)
+        return content
+
+    files = {level: tmp_path / f"{level}.yaml" for level in ("warn", "reject")}
+    for level, file in files.items():
+        file.write_text(f"levels: {{GTIN_MALFORMED: {level}}}", encoding="utf-8")
+    environ = {level: {"LUXOR_INGESTION_FILING_CHECKS": str(file)} for level, file in files.items()}
+    filed, other = part("P-0", PLATFORM, goods(), order="O-0"), part("P-1", PLATFORM, goods("13"), order="O-0")
+    both = part("P-0", PLATFORM, goods(origin_country="ZZ"), order="O-0")
+    async with ingestion(database_url, monkeypatch, environ=environ["warn"]) as service:
+        await service.register("bazaar.example", PLATFORM)
+        (first,) = await service.file_parts("bazaar.example", filed, request_id="r1")
+        assert first.receipt.reference == "P-0"
+        assert [(each.reason, each.severity) for each in first.errors] == [("GTIN_MALFORMED", SEVERITY_WARNING)]
+    async with ingestion(database_url, monkeypatch, environ=environ["reject"]) as service:
+        again, new, wrong = await service.file_parts("bazaar.example", filed, other, both, request_id="r2")
+        assert (again.receipt, list(again.errors)) == (first.receipt, [])
+        assert not new.HasField("receipt")
+        assert [(each.reason, each.path, each.severity) for each in new.errors] == [
+            ("GTIN_MALFORMED", "parts[1].consignment.items[0].gtin", SEVERITY_ERROR)
+        ]
+        assert not wrong.HasField("receipt")
+        assert {each.reason for each in wrong.errors} == {"GTIN_MALFORMED", "COUNTRY_UNKNOWN"}
 
 
 async def test_a_part_is_joined_whether_it_comes_before_the_consignment_or_after_it(

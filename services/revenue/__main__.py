@@ -181,9 +181,10 @@ def assemble(start: Start) -> Sequence[Background]:
     reassessment = Reassessment(start.database, ledger.debt_events, start.replica, revenue.active_law)
     steps = (
         make_days("assessment_batch", "assessed_input", "sale_batch"),
-        make_days("sale", "sale_binding", span=REFERENCE_SPAN),
+        make_days("sale", "sale_binding", "sale_document", span=REFERENCE_SPAN),
         drop_days("sale", REFERENCE_DAYS, span=REFERENCE_SPAN),
         drop_days("sale_binding", REFERENCE_DAYS, span=REFERENCE_SPAN),
+        drop_days("sale_document", REFERENCE_DAYS, span=REFERENCE_SPAN),
         drop_days("sale_batch", SALE_DAYS),
         purge_assessments(ASSESSMENT_DAYS),
         drop_days("assessed_input", config.input_days),

@@ -70,7 +70,7 @@ class RevenueConfig(Settings, service="revenue"):
     reassessment_seconds: float = setting("REASSESSMENT_SECONDS", default=1.0, low=0.05, high=3_600, example="1")
     """Time between two searches for aggregates that changed, so that their earlier consignments must be assessed again."""
     sale_term_days: int = setting("SALE_TERM_DAYS", default=200, low=1, high=400, example="200")
-    """Days after which a sale expires if no consignment was declared under its order number."""
+    """Days after which a sale expires if no consignment was declared under its order number or a house document."""
     due_days: str = setting("DUE_DAYS", default=DUE_DAYS, example="deferred 16; vendor last", check=check_due_days)
     """Day of the following month until which accounts pay what a month owes, by their kinds (deferred, guarantee, vendor, carrier); `last` is the
     last day. Those of other kinds have no due day."""

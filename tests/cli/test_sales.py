@@ -73,7 +73,8 @@ def test_a_file_is_filed_and_every_refusal_is_shown_with_its_line_and_what_to_do
 ) -> None:
     path = tmp_path / "sales.jsonl"
     path.write_text(
-        '{"order_number": "1", "paid_at": "2026-08-03T12:00:00Z", "destination_country": "DE"}\n'
+        '{"order_number": "1", "paid_at": "2026-08-03T12:00:00Z", "destination_country": "DE",'
+        ' "house_documents": [{"carrier_identifier": "ZPOST", "number": "RR123456785TR"}]}\n'
         "\n"
         '{"order_number": "2", "price": 1}\n'
         '{"order_number": "3", "items": [{"price": {"minor": 5000, "currency": "EUR"}}]}\n'
@@ -88,6 +89,7 @@ def test_a_file_is_filed_and_every_refusal_is_shown_with_its_line_and_what_to_do
     (request,) = revenue.requests
     assert request.request_id
     assert [(each.order_number, len(each.items)) for each in request.sales] == [("1", 0), ("3", 1)]
+    assert [each.number for each in request.sales[0].house_documents] == ["RR123456785TR"]
     assert request.sales[0].paid_at.ToJsonString() == "2026-08-03T12:00:00Z"
     for text in ("63.07 EUR", "1 accepted, 2 refused", "FIELD_UNKNOWN  line 3, 2", "ORDER_REUSED  line 4, 3", "→ "):
         assert text in result.output
@@ -131,8 +133,12 @@ def test_sales_are_shown_by_order_number_and_those_that_are_missing_are_named(re
     findings.add(reason="SALE_VALUE_NOT_COMPARED")
     findings.add(reason="SALE_PAYMENT_DIFFERS", declared="501050 EUR", sold="500050 EUR")
     findings.add(reason="SALE_PAYMENT_NOT_COMPARED")
+    findings.add(reason="SALE_ORDER_DIFFERS", declared="1", sold="B-7")
     findings.add(reason="SALE_EXPIRED", declared="2026-12-01", sold="2026-11-30")
-    stored.consignments.add(mrn="26DE07329000002XR7", filing_version=1, sale_version=1, withdrawn=True)
+    by_document = stored.consignments.add(mrn="26DE07329000002XR7", filing_version=1, sale_version=1, withdrawn=True)
+    by_document.house_document.carrier_identifier, by_document.house_document.number = "FASTAIR", "HAWB-1"
+    stored.sale.house_documents.add(carrier_identifier="FASTAIR", number="HAWB-1")
+    stored.sale.house_documents.add(carrier_identifier="ZPOST", number="RR123456785TR")
     stored.consignments_count = 1_002
     revenue.answers.append(pb.ListSalesResponse(sales=[stored]))
     result = luxor_sale("show", "1", "2", "--platform", "shop", "--as", "officer/ann")
@@ -148,7 +154,9 @@ def test_sales_are_shown_by_order_number_and_those_that_are_missing_are_named(re
         "SALE_PAYMENT_DIFFERS  declared 5,010.50 EUR, sold 5,000.50 EUR",
         "SALE_PAYMENT_NOT_COMPARED  the payment and the sale could not be compared",
         "SALE_EXPIRED  declared on 2026-12-01, the sale expired after 2026-11-30",
-        "consignment 26DE07329000002XR7, version 1, withdrawn or amended, compared",
+        "SALE_ORDER_DIFFERS  declared under the order 1, its house document is of the order B-7",
+        "house documents: HAWB-1 of FASTAIR, RR123456785TR of ZPOST",
+        "consignment 26DE07329000002XR7, version 1, withdrawn or amended, of house document HAWB-1 of FASTAIR, compared",
     ):  # fmt: skip
         assert text in result.output
 

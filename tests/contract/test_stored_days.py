@@ -56,7 +56,7 @@ from tests.support.databases import reused_database
 TREASURY: Final = "treasury:FR:tax"
 SPANS: Final = (
     dict.fromkeys(WEEKLY, WEEK_DAYS)
-    | dict.fromkeys(("sale", "sale_binding"), REFERENCE_SPAN)
+    | dict.fromkeys(("sale", "sale_binding", "sale_document"), REFERENCE_SPAN)
     | dict.fromkeys(("part", "part_link", "part_join"), SPAN_DAYS)
 )
 """Days of the partitions of tables that have several."""

@@ -24,9 +24,16 @@ from tests.support.services import Running
 SHOP = "shop"
 
 
-def pieces(number: str, price: int = 5_000, quantity: int = 2, *, replaces: int = 0) -> pb.Sale:
+def pieces(
+    number: str,
+    price: int = 5_000,
+    quantity: int = 2,
+    *,
+    replaces: int = 0,
+    documents: Sequence[tuple[str, str]] = (),
+) -> pb.Sale:
     """Return a sale of some pieces of goods."""
-    made = sale(number, price, replaces=replaces)
+    made = sale(number, price, replaces=replaces, documents=documents)
     made.items[0].quantity_milli, made.items[0].quantity_unit = quantity * 1_000, "H87"
     return made
 
@@ -55,6 +62,10 @@ def consignment(made: pb.Sale, **changes: object) -> filing.Consignment:
             del message.fiscal_references[:]
             if value:
                 message.fiscal_references.add(scheme=filing.SCHEME_IOSS, number=value)
+        elif name == "document":
+            # Goods that state no order number.
+            message.order.ClearField("number")
+            message.carrier_identifier, message.house_document.number = value  # type: ignore[misc]
         else:
             setattr(message, name, value)
     return message

@@ -15,8 +15,19 @@ PAID = "2026-08-03T12:00:00Z"
 ACCEPTED, REFUSED = pb.SALE_STATUS_ACCEPTED, pb.SALE_STATUS_REFUSED
 
 
-def sale(number: str, price: int = 5_000, *, paid: str = PAID, replaces: int = 0, platform: str = "") -> pb.Sale:
-    """Return a sale of one blouse to Germany under an IOSS number; it costs 63.07 EUR landed at a price of 50.00 EUR."""
+def sale(
+    number: str,
+    price: int = 5_000,
+    *,
+    paid: str = PAID,
+    replaces: int = 0,
+    platform: str = "",
+    documents: Sequence[tuple[str, str]] = (),
+) -> pb.Sale:
+    """Return a sale of one blouse to Germany under an IOSS number; it costs 63.07 EUR landed at a price of 50.00 EUR.
+
+    `documents` are the carriers and numbers of its house documents.
+    """
     made = pb.Sale(
         platform=platform,
         order_number=number,
@@ -32,6 +43,8 @@ def sale(number: str, price: int = 5_000, *, paid: str = PAID, replaces: int = 0
         fiscal_references=[filing.FiscalReference(scheme=filing.SCHEME_IOSS, number="IM2760000014")],
         declarant_role=filing.DECLARANT_ROLE_DEEMED_IMPORTER,
     )
+    for carrier, document in documents:
+        made.house_documents.add(carrier_identifier=carrier, number=document)
     made.paid_at.FromMicroseconds(parse_instant(paid))
     if replaces:
         made.amended_version = replaces

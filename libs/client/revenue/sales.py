@@ -22,6 +22,8 @@ NOT_COMPARED: Final = ("SALE_VALUE_NOT_COMPARED", "SALE_PAYMENT_NOT_COMPARED")
 
 EXPIRED: Final = "SALE_EXPIRED"
 """The finding that goods were declared when their sale had expired, with the two days."""
+OTHER_ORDER: Final = "SALE_ORDER_DIFFERS"
+"""The finding that the house document of goods belongs to the sale of another order, with both order numbers."""
 
 
 def read_sales(path: Path) -> tuple[list[tuple[pb.Sale, int]], list[RowError]]:

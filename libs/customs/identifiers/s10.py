@@ -47,6 +47,11 @@ def _check_digit(digits: str) -> int:
     return _CHECK_DIGITS[sum(map(mul, map(int, digits), _WEIGHTS)) % 11]
 
 
+def resembles(text: str) -> bool:
+    """Return whether a text has the form of an S10 identifier, be its check digit and country right or not."""
+    return len(text) == LENGTH and text[:2].isalpha() and text[2:11].isdigit() and text[11:].isalpha()
+
+
 def is_valid(text: str) -> bool:
     """Return whether the text is an S10 identifier with the right check digit."""
     try:

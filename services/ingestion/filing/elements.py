@@ -155,8 +155,7 @@ def _picture(value: str) -> CheckError:
 
 def _postal_or_any(value: str) -> CheckError:
     """A document number that looks like an S10 identifier has to be one."""
-    looks = len(value) == 13 and value[:2].isalpha() and value[2:11].isdigit() and value[11:].isalpha()
-    return None if not looks or s10.is_valid(value) else ("S10_MALFORMED", {})
+    return None if not s10.resembles(value) or s10.is_valid(value) else ("S10_MALFORMED", {})
 
 
 _CODE = Form(code=True)

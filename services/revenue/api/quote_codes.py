@@ -54,6 +54,7 @@ _PATHS: Final = {
     "transport_mode": "transport.mode",
     "declarant_identifier": "declarant.identifier",
     "order_platform": "order.platform",
+    "house_document_number": "house_document.number",
     **{f"{name}_currency": f"{name}.currency" for name in (*_AMOUNTS, *_ITEM_AMOUNTS)},
 }
 _CHOICES: Final = {

@@ -30,8 +30,9 @@ from services.revenue.api.quotes import landed_costs, quote_batch
 from services.revenue.assessment.batch import ActiveLaw
 from services.revenue.commands.sales.file import FiledBatch, FileSales
 from services.revenue.sales.content import order_number_of, sale_messages, sale_table
+from services.revenue.sales.documents import content_digest, document_errors, documents_of
 from services.revenue.sales.versions import SaleKey, StoredVersion
-from services.revenue.store.sale_bindings import Binding, bindings_of, contradicted, declared
+from services.revenue.store.sale_bindings import NOT_FILED, Binding, bindings_of, contradicted, declared
 from services.revenue.store.sales import Place, SaleBatch, SaleStore
 
 SALES_MAX: Final = 1_000
@@ -90,7 +91,8 @@ class SaleService(SaleServiceServicer):
         errors |= {places[row]: each for row, each in self._code_errors(table, places).items()}
         rows = np.array([row for row, place in enumerate(places) if place not in errors], np.int64)
         table, places = table.take(rows), [places[row] for row in rows.tolist()]
-        batch = FiledBatch(platform, table, _keys(table, [request.sales[place] for place in places]), places)
+        sales = [request.sales[place] for place in places]
+        batch = FiledBatch(platform, table, _keys(table, sales), [documents_of(each) for each in sales], places)
         return await self._file.run(request, batch, errors, _count)
 
     async def ListSales(
@@ -181,7 +183,7 @@ class SaleService(SaleServiceServicer):
         return [each for each in filed if state in (pb.SALE_STATE_UNSPECIFIED, each[1].state)]
 
     async def _add_consignments(self, sales: Sequence[pb.FiledSale]) -> None:
-        """Add the consignments that were declared under the order numbers of sales."""
+        """Add the consignments that were declared under the order numbers, or house documents, of sales."""
         orders = [(each.receipt.platform, each.receipt.order_number) for each in sales]
         async with self._store.database.connection() as reader:
             bound = await bindings_of(reader, orders)
@@ -250,14 +252,18 @@ def _element_errors(sales: Sequence[pb.Sale], platform: str, now: int) -> dict[i
             errors[place] = item_error("ELEMENT_MISSING", f"{path}.items")
         elif len({each.scheme for each in sale.fiscal_references}) < len(sale.fiscal_references):
             errors[place] = item_error("SCHEME_REPEATED", f"{path}.fiscal_references")
+        elif found := next(document_errors(documents_of(sale)), None):
+            reason, element, value = found
+            errors[place] = item_error(reason, f"{path}.{element}", value)
     return errors
 
 
 def _keys(table: Table, sales: Sequence[pb.Sale]) -> list[SaleKey]:
-    return [
-        SaleKey(order_number_of(sale), sale.amended_version, digest)
-        for sale, digest in zip(sales, row_digests(table), strict=True)
-    ]
+    keys = []
+    for sale, digest in zip(sales, row_digests(table), strict=True):
+        documents = tuple(sorted(set(documents_of(sale))))
+        keys.append(SaleKey(order_number_of(sale), sale.amended_version, content_digest(digest, documents), documents))
+    return keys
 
 
 def _place(version: StoredVersion) -> Place:
@@ -271,10 +277,13 @@ def _filed_sales(
     costs = batch.costs()
     filed = []
     for row, sale in zip(rows, sale_messages(table.take(np.array(rows, np.int64))), strict=True):
+        version = versions[sale.order_number]
+        for carrier, number in version.documents:
+            sale.house_documents.add(carrier_identifier=carrier, number=number)
         receipt = pb.SaleReceipt(
             platform=batch.platform,
             order_number=sale.order_number,
-            version=versions[sale.order_number].version,
+            version=version.version,
             landed_cost=costs[row],
         )
         receipt.filed_at.FromMicroseconds(batch.filed_at)
@@ -292,6 +301,8 @@ def _bound_consignment(binding: Binding) -> pb.BoundConsignment:
             pb.SaleFinding(reason=each.reason, declared=each.declared, sold=each.sold) for each in binding.findings
         ],
     )
+    if binding.document is not None and binding.sale_version != NOT_FILED:
+        bound.house_document.carrier_identifier, bound.house_document.number = binding.document
     bound.bound_at.FromMicroseconds(binding.bound_at)
     return bound
 

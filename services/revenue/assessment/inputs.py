@@ -29,7 +29,7 @@ ROW_COLUMNS: Final = (
     "insurance_minor", "insurance_currency", "clearance_fee_minor", "clearance_fee_currency", "prices_include_tax",
     "gross_mass_mg", "transport_mode", "transport_service", "nature", "declarant_identifier", "carrier_identifier",
     "order_platform", "order_number", "order_parts", "additional_procedures", "returned_mrn", "declarant_role", "direction",
-    "split", "previous_part_mrn",
+    "split", "previous_part_mrn", "house_document_number",
 )  # fmt: skip
 """Columns of consignments that the law reads, that accounts are named by, or by which a consignment is bound to a sale that is filed later."""
 CHILD_COLUMNS: Final = {

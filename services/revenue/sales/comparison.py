@@ -1,4 +1,4 @@
-"""What contradicts a sale in the consignments that are declared under its order number."""
+"""What contradicts a sale in the consignments that are declared under its order number or a house document."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ NOT_COMPARED: Final = ("SALE_VALUE_NOT_COMPARED", "SALE_PAYMENT_NOT_COMPARED")
 """The findings that values, or a payment, could not be compared, which contradict nothing."""
 EXPIRED: Final = "SALE_EXPIRED"
 """The finding that goods were declared when their sale had expired."""
+OTHER_ORDER: Final = "SALE_ORDER_DIFFERS"
+"""The finding that the house document of goods belongs to the sale of another order."""
 _SCHEMES: Final = {number: name.removeprefix("SCHEME_") for name, number in Scheme.items()}
 
 

@@ -1,4 +1,4 @@
-"""The tables sale_platform and sale_binding: which consignments were declared under the order number of a sale."""
+"""The tables sale_platform and sale_binding: which consignments were declared under the order number or a house document of a sale."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from services.revenue.sales.comparison import (
     sum_amounts,
     unpacked_trade,
 )
+from services.revenue.sales.documents import Document, PlatformDocument
 
 Order = tuple[str, str]
 """Platform and order number."""
@@ -27,12 +28,14 @@ NO_VERSION: Final = 0
 """Stands for the version of a consignment of which none counts."""
 NOT_FILED: Final = 0
 """Stands for the version of a sale that is not filed yet, so that nothing was compared."""
+NO_ORDER: Final = ""
+"""Stands for the order number of a consignment that is declared under a house document alone, until a sale names it."""
 CONTRADICTED_MAX: Final = 1_000
 """Order numbers with a contradiction that are returned."""
 BOUND_MAX: Final = 1_000
 """Consignments of one order that are returned; anybody who files may name an order number in any number of consignments."""
 
-_PLATFORMS: Final = "select platform from sale_platform where platform = any($1::text[])"
+_PLATFORMS: Final = "select platform, documents from sale_platform where platform = any($1::text[])"
 _ANY_PLATFORM: Final = "select exists (select from sale_platform)"
 _LOCK: Final = """
 select pg_advisory_xact_lock(key) from (
@@ -40,9 +43,16 @@ select pg_advisory_xact_lock(key) from (
     from unnest($1::text[], $2::text[]) as given(platform, order_number) order by key
 ) keys
 """
+# Beside the locks of orders, which are taken after these: what holds the lock of an order never waits for that of a document.
+_LOCK_DOCUMENTS: Final = """
+select pg_advisory_xact_lock(key) from (
+    select distinct 256 + (hashtextextended(concat_ws(' ', 'luxor house document', given.platform, given.carrier, given.document), 0) & 255) as key
+    from unnest($1::text[], $2::text[], $3::text[]) as given(platform, carrier, document) order by key
+) keys
+"""
 _OF_ORDERS: Final = f"""
 select b.platform, b.order_number, b.bound, b.mrn, b.filing_version, b.sale_version, b.bound_at, b.currency, b.net, b.gross, b.unit, b.quantity,
-    b.findings, b.withdrawn
+    b.findings, b.withdrawn, b.carrier, b.document
 from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_number) cross join lateral (
     select *, count(*) over () as bound from (
         select distinct on (k.mrn) * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number
@@ -71,27 +81,39 @@ select given.platform, given.order_number, k.mrn from unnest($1::text[], $2::tex
 """  # noqa: S608  # a word of our own
 _ADD: Final = f"""
 insert into sale_binding (platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity,
-    findings, withdrawn, trade, day, bound_at)
+    findings, withdrawn, trade, carrier, document, day, bound_at)
 select given.platform, given.order_number, given.mrn, given.filing_version, given.sale_version, given.currency, given.net, given.gross,
-    given.unit, given.quantity, string_to_array(given.findings, chr(10)), given.withdrawn, given.trade, {TODAY}, {NOW_MICROS}
+    given.unit, given.quantity, string_to_array(given.findings, chr(10)), given.withdrawn, given.trade, given.carrier, given.document,
+    {TODAY}, {NOW_MICROS}
 from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::smallint[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
-    $10::bigint[], $11::text[], $12::boolean[], $13::text[])
-    as given(platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity, findings, withdrawn, trade)
+    $10::bigint[], $11::text[], $12::boolean[], $13::text[], $14::text[], $15::text[])
+    as given(platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity, findings, withdrawn, trade, carrier,
+        document)
 """  # noqa: S608  # expressions of our own
 _EARLIER: Final = f"""
-select k.platform, k.order_number, k.mrn, k.filing_version, k.trade, k.withdrawn
-from unnest($1::text[], $2::text[]) as given(platform, order_number) cross join lateral (
-    select * from sale_binding b where b.platform = given.platform and b.order_number = given.order_number
-        and b.sale_version = {NOT_FILED} offset 0
-) k order by k.platform, k.order_number, k.bound_at, k.mrn, k.filing_version limit $3
-"""  # noqa: S608  # a number of our own
+select k.platform, k.order_number, k.sold, k.mrn, k.filing_version, k.trade, k.withdrawn, k.carrier, k.document
+from (
+    select given.order_number collate "C" as sold, k.* from unnest($1::text[], $2::text[]) as given(platform, order_number) cross join lateral (
+        select * from sale_binding b where b.platform = given.platform and b.order_number = given.order_number
+            and b.sale_version = {NOT_FILED} offset 0
+    ) k
+    union all
+    select given.order_number collate "C", k.* from unnest($4::text[], $5::text[], $6::text[], $7::text[])
+        as given(platform, carrier, document, order_number) cross join lateral (
+        select * from sale_binding b where b.platform = given.platform and b.carrier = given.carrier and b.document = given.document
+            and b.order_number = '{NO_ORDER}' offset 0
+    ) k
+) k order by k.platform, k.sold, k.bound_at, k.mrn, k.filing_version limit $3
+"""  # noqa: S608  # words and a number of our own
 _COMPARED: Final = f"""
-update sale_binding b set sale_version = given.sale_version, findings = string_to_array(given.findings, chr(10)), trade = null
-from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::smallint[], $6::text[])
-    as given(platform, order_number, mrn, filing_version, sale_version, findings)
+update sale_binding b set order_number = given.sold, sale_version = given.sale_version, findings = string_to_array(given.findings, chr(10)),
+    trade = null, carrier = case when b.order_number = '{NO_ORDER}' then b.carrier end,
+    document = case when b.order_number = '{NO_ORDER}' then b.document end
+from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::smallint[], $7::text[])
+    as given(platform, order_number, sold, mrn, filing_version, sale_version, findings)
 where b.mrn = any(array[given.mrn]) and b.platform = given.platform and b.order_number = given.order_number
     and b.filing_version = given.filing_version and b.sale_version = {NOT_FILED}
-"""  # noqa: S608  # a number of our own
+"""  # noqa: S608  # words and a number of our own
 _BOUND: Final = "select mrn, filing_version from sale_binding where mrn = any($1::text[])"
 _LOCK_VERSIONS: Final = "select from sale_binding where mrn = any($1::text[]) order by mrn, filing_version for update"
 _COUNT: Final = """
@@ -125,11 +147,13 @@ class Binding:
     """Whether it does not count for the order: the goods never came, or another version of the declaration is active."""
     trade: Trade | None = None
     """What it states, while its sale is not filed yet."""
+    document: Document | None = None
+    """The house document by which it is bound, or waits with NO_ORDER; while it waits with an order number, the one that it states."""
 
 
-async def platforms_with_sales(reader: Transaction, platforms: Iterable[str]) -> set[str]:
-    """Return those of some platforms that ever filed a sale."""
-    return {row["platform"] for row in await reader.raw.fetch(_PLATFORMS, list(platforms))}
+async def platforms_with_sales(reader: Transaction, platforms: Iterable[str]) -> dict[str, bool]:
+    """Return those of some platforms that ever filed a sale, with whether one of their sales ever named a house document."""
+    return {row["platform"]: row["documents"] for row in await reader.raw.fetch(_PLATFORMS, list(platforms))}
 
 
 async def has_sales(reader: Transaction) -> bool:
@@ -140,6 +164,12 @@ async def has_sales(reader: Transaction) -> bool:
 async def lock_orders(tx: Transaction, orders: Iterable[Order]) -> None:
     """Wait for other transactions that bind consignments to these orders, until the end of the transaction."""
     await tx.raw.execute(_LOCK, *_columns(orders))
+
+
+async def lock_documents(tx: Transaction, documents: Iterable[PlatformDocument]) -> None:
+    """Wait for other transactions that bind consignments by these house documents, until the end of the transaction. Before lock_orders."""
+    rows = list(documents)
+    await tx.raw.execute(_LOCK_DOCUMENTS, *([row[place] for row in rows] for place in range(3)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +188,20 @@ async def bindings_of(reader: Transaction, orders: Iterable[Order]) -> Mapping[O
     for platform, number, count, mrn, version, sale_version, at, *row in await reader.raw.fetch(
         _OF_ORDERS, *_columns(orders)
     ):
-        *amounts, texts, withdrawn = row
+        *amounts, texts, withdrawn, carrier, document = row
         order, findings = (platform, number), [Finding(*each.split(_VALUES)) for each in texts]
         found.setdefault(order, BoundConsignments(count, [])).newest.append(
-            Binding(order, mrn, version, sale_version, Amounts(*amounts), findings, at, withdrawn)
+            Binding(
+                order,
+                mrn,
+                version,
+                sale_version,
+                Amounts(*amounts),
+                findings,
+                at,
+                withdrawn,
+                document=_document(carrier, document),
+            )
         )
     return found
 
@@ -207,33 +247,61 @@ async def add_bindings(tx: Transaction, bindings: Sequence[Binding]) -> None:
         [_text(each.findings) for each in bindings],
         [each.is_withdrawn for each in bindings],
         [None if each.trade is None else packed_trade(each.trade) for each in bindings],
+        [each.document and each.document.carrier for each in bindings],
+        [each.document and each.document.number for each in bindings],
     )
 
 
-async def earlier_bindings(tx: Transaction, orders: Iterable[Order], rows_max: int) -> list[Binding]:
-    """Return versions of consignments that were assessed before the sale of their order was filed, by order and in the order of assessment."""
+@dataclass(frozen=True, slots=True)
+class EarlierGoods:
+    """A version of a consignment that was assessed before its sale was filed."""
+
+    order: Order
+    """Of the sale."""
+    binding: Binding
+    """As it waits: with the order number that it states, or with NO_ORDER and its house document."""
+
+
+async def earlier_bindings(
+    tx: Transaction, orders: Iterable[Order], documents: Mapping[PlatformDocument, Order], rows_max: int
+) -> list[EarlierGoods]:
+    """Return versions of consignments that were assessed before the sale of their order, or of their house document, was filed.
+
+    They come by the order of the sale and in the order of assessment. `documents` has the orders of the sales that documents belong to.
+    """
+    named = [(*document, number) for document, (_, number) in documents.items()]
+    rows = await tx.raw.fetch(
+        _EARLIER, *_columns(orders), rows_max, *([row[place] for row in named] for place in range(4))
+    )
     found = []
-    for platform, number, mrn, version, text, withdrawn in await tx.raw.fetch(_EARLIER, *_columns(orders), rows_max):
-        trade = unpacked_trade(text)
-        order = (platform, number)
-        found.append(Binding(order, mrn, version, NOT_FILED, trade.amounts, [], is_withdrawn=withdrawn, trade=trade))
+    for platform, number, sold, mrn, version, text, withdrawn, carrier, document in rows:
+        trade, order = unpacked_trade(text), (platform, number)
+        own = _document(carrier, document)
+        waiting = Binding(
+            order, mrn, version, NOT_FILED, trade.amounts, [], is_withdrawn=withdrawn, trade=trade, document=own
+        )
+        found.append(EarlierGoods((platform, sold), waiting))
     return found
 
 
-async def write_comparisons(tx: Transaction, bindings: Sequence[Binding]) -> None:
-    """Store what was found in versions of consignments whose sale is filed now. The caller has locked the orders."""
+async def write_comparisons(tx: Transaction, compared: Sequence[tuple[Order, Binding]]) -> None:
+    """Store what was found in versions of consignments whose sale is filed now, each with the order under which it waited.
+
+    The caller has locked the orders and the house documents.
+    """
     await tx.raw.execute(
         _COMPARED,
-        *_columns(each.order for each in bindings),
-        [each.mrn for each in bindings],
-        [each.filing_version for each in bindings],
-        [each.sale_version for each in bindings],
-        [_text(each.findings) for each in bindings],
+        *_columns(before for before, _ in compared),
+        [each.order[1] for _, each in compared],
+        [each.mrn for _, each in compared],
+        [each.filing_version for _, each in compared],
+        [each.sale_version for _, each in compared],
+        [_text(each.findings) for _, each in compared],
     )
 
 
 async def versions_bound(reader: Transaction, mrns: Iterable[str]) -> set[tuple[str, int]]:
-    """Return the versions of some consignments that are bound to an order."""
+    """Return the versions of some consignments that are bound to an order, or wait for one."""
     return {(mrn, version) for mrn, version in await reader.raw.fetch(_BOUND, list(mrns))}
 
 
@@ -260,6 +328,10 @@ def _text(findings: Sequence[Finding]) -> str:
 
 def _whole(number: Decimal | None) -> int | None:
     return None if number is None else int(number)
+
+
+def _document(carrier: str | None, number: str | None) -> Document | None:
+    return None if carrier is None or number is None else Document(carrier, number)
 
 
 def _columns(orders: Iterable[Order]) -> tuple[list[str], list[str]]:

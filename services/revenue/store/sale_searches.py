@@ -1,4 +1,5 @@
-"""The searches of the table sale_platform: for goods that were assessed before their platform was stored, or are too many to be bound at once."""
+"""The searches of the table sale_platform: for goods that were assessed before the first sale of their platform, or its first house document, was
+stored, or that are too many to be bound at once."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ REPEAT_SECONDS: Final = 120
 """A second search follows so much later: a call that was under way during the first one has ended by then, and what it assessed is stored."""
 
 _DUE: Final = f"""
-select platform, searches, since from sale_platform
+select platform, searches, since, documents from sale_platform
 where searches = 0 or (searches = 1 and since + {REPEAT_SECONDS * 1_000_000} <= {NOW_MICROS}) order by platform
 """  # noqa: S608  # numbers and an expression of our own
 _DONE: Final = """
@@ -21,6 +22,9 @@ from unnest($1::text[], $2::smallint[], $3::bigint[]) as given(platform, searche
 where p.platform = given.platform and p.searches = given.searches and p.since = given.since
 """
 _REQUEST: Final = f"update sale_platform set searches = 0, since = {NOW_MICROS} where platform = $1"  # noqa: S608  # an expression of our own
+_FIRST_DOCUMENT: Final = f"""
+update sale_platform set documents = true, searches = 0, since = {NOW_MICROS} where platform = $1 and not documents
+"""  # noqa: S608  # an expression of our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class DueSearch:
     """How many there were since."""
     since: int
     """When the first one was requested, microseconds since 1970-01-01 UTC."""
+    names_documents: bool
+    """Whether a sale of the platform ever named a house document."""
 
 
 async def due_searches(reader: Transaction) -> list[DueSearch]:
@@ -52,3 +58,8 @@ async def complete_searches(tx: Transaction, searches: Sequence[DueSearch]) -> N
 async def request_search(tx: Transaction, platform: str) -> None:
     """Request a search for the goods of a platform."""
     await tx.raw.execute(_REQUEST, platform)
+
+
+async def note_documents(tx: Transaction, platform: str) -> None:
+    """Note that a sale of a platform names a house document; the first one requests a search for the goods of the platform."""
+    await tx.raw.execute(_FIRST_DOCUMENT, platform)

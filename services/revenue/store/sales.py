@@ -1,4 +1,5 @@
-"""The tables sale_batch and sale: the sales of a call with their answers in one row, and where each version of an order number stands."""
+"""The tables sale_batch, sale and sale_document: the sales of a call with their answers in one row, where each version of an order number stands, and
+which versions name a house document."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from libs.store.tables.schema import TODAY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.revenue_pb2 import LandedCost, QuoteConsignmentsResponse
 from services.revenue.sales.comparison import Trade, packed_trade, unpacked_trade
+from services.revenue.sales.documents import Document, PlatformDocument, packed_documents, unpacked_documents
 from services.revenue.sales.versions import SaleKey, StoredVersion
 
 REFERENCE_DAYS: Final = 400
@@ -37,7 +39,7 @@ Place = tuple[int, int, int]
 # The calls of a platform wait for each other until the commit: an order number is unique over all partitions, which no index can enforce.
 _LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('luxor sales ' || $1, 0))"
 _FIND: Final = """
-select s.order_number, s.version, s.digest, s.day, s.batch, s."row"
+select s.order_number, s.version, s.digest, s.day, s.batch, s."row", s.documents
 from unnest((select $2::text[])) as given(order_number)
 cross join lateral (select * from sale k where k.platform = $1 and k.order_number = given.order_number offset 0) s
 """
@@ -47,6 +49,27 @@ from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_n
     select * from sale k where k.platform = given.platform and k.order_number = given.order_number order by k.version desc limit 1
 ) s
 """  # noqa: S608  # an expression of our own
+# A document belongs to the last sale that names it in its current version: it was free then, because the sale before had expired.
+_OF_DOCUMENTS: Final = """
+select d.platform, d.carrier, d.document, d.order_number
+from unnest((select $1::text[]), (select $2::text[]), (select $3::text[])) as given(platform, carrier, document) cross join lateral (
+    select * from sale_document k where k.platform = given.platform and k.carrier = given.carrier and k.document = given.document
+        and not exists (select from sale s where s.platform = k.platform and s.order_number = k.order_number and s.version > k.version)
+    order by k.day desc, k.batch desc limit 1
+) d
+"""
+_CURRENT_WITH_DOCUMENTS: Final = f"""
+with named as materialized ({_OF_DOCUMENTS})
+select s.platform, s.order_number, s.version, s.trade, s.day, {TODAY} as today,
+    (select array_agg(n.carrier || ' ' || n.document) from named n where n.platform = s.platform and n.order_number = s.order_number)
+from (
+    select platform collate "C", order_number collate "C"
+    from unnest((select $4::text[]), (select $5::text[])) as given(platform, order_number)
+    union select platform, order_number from named
+) as wanted(platform, order_number) cross join lateral (
+    select * from sale k where k.platform = wanted.platform and k.order_number = wanted.order_number order by k.version desc limit 1
+) s
+"""  # noqa: S608  # expressions of our own
 # The day is that of the clock under the lock, not of the transaction's begin: days rise with numbers, so no page of a list misses a batch.
 _ADD: Final = f"""
 with numbered as materialized (
@@ -59,10 +82,16 @@ with numbered as materialized (
 ), named as (
     insert into sale_platform values ($1) on conflict do nothing
 ), referred as (
-    insert into sale (platform, order_number, version, digest, day, batch, "row", trade)
-    select $1, given.order_number, given.version, given.digest, taken.day, taken.batch, given.place - 1, given.trade
-    from taken, unnest($4::text[], $5::smallint[], $6::bytea[], $7::text[]) with ordinality
-        as given(order_number, version, digest, trade, place)
+    insert into sale (platform, order_number, version, digest, day, batch, "row", trade, documents)
+    select $1, given.order_number, given.version, given.digest, taken.day, taken.batch, given.place - 1, given.trade,
+        string_to_array(nullif(given.documents, ''), chr(10))
+    from taken, unnest($4::text[], $5::smallint[], $6::bytea[], $7::text[], $8::text[]) with ordinality
+        as given(order_number, version, digest, trade, documents, place)
+    returning order_number, version, day, batch, documents
+), travelling as (
+    insert into sale_document (platform, carrier, document, order_number, version, day, batch)
+    select $1, split_part(each, ' ', 1), split_part(each, ' ', 2), order_number, version, day, batch
+    from referred cross join unnest(documents) each
 )
 select from taken
 """  # noqa: S608  # expressions of our own
@@ -128,6 +157,8 @@ class CurrentSale:
     """The day after which it expires if no consignment was declared, days since 1970."""
     today: int
     """The day on which it was read."""
+    documents: tuple[Document, ...] = ()
+    """Of the house documents by which it was looked up, those that belong to it."""
 
 
 class SaleStore:
@@ -147,19 +178,34 @@ class SaleStore:
     ) -> Mapping[str, Sequence[StoredVersion]]:
         """Return all stored versions of a platform's order numbers, by number; numbers without any are left out."""
         found: dict[str, list[StoredVersion]] = {}
-        for number, *version in await reader.raw.fetch(_FIND, platform, sorted(set(numbers))):
-            found.setdefault(number, []).append(StoredVersion(*version))
+        for number, version, digest, day, batch, row, documents in await reader.raw.fetch(
+            _FIND, platform, sorted(set(numbers))
+        ):
+            found.setdefault(number, []).append(
+                StoredVersion(version, digest, day, batch, row, unpacked_documents(documents or ()))
+            )
         return found
 
     async def current(
-        self, reader: Transaction, orders: Iterable[tuple[str, str]]
+        self,
+        reader: Transaction,
+        orders: Iterable[tuple[str, str]],
+        documents: Iterable[PlatformDocument] = (),
     ) -> Mapping[tuple[str, str], CurrentSale]:
-        """Return the current sale of each order, a platform with an order number; those without any are left out."""
-        given = sorted(set(orders))
-        rows = await reader.raw.fetch(_CURRENT, [each for each, _ in given], [number for _, number in given])
+        """Return by order the current sales of orders, platforms with order numbers, and those that house documents belong to.
+
+        Orders and documents without a sale are left out.
+        """
+        given, named = _columns(set(orders), 2), _columns(set(documents), 3)
+        if named[0]:
+            rows = await reader.raw.fetch(_CURRENT_WITH_DOCUMENTS, *named, *given)
+        else:
+            rows = [(*row, None) for row in await reader.raw.fetch(_CURRENT, *given)]
         return {
-            (platform, number): CurrentSale(version, unpacked_trade(trade), day + self.term_days, today)
-            for platform, number, version, trade, day, today in rows
+            (platform, number): CurrentSale(
+                version, unpacked_trade(trade), day + self.term_days, today, unpacked_documents(found or ())
+            )
+            for platform, number, version, trade, day, today, found in rows
         }
 
     async def add(
@@ -175,6 +221,7 @@ class SaleStore:
             [each.version for each in keys],
             [each.digest for each in keys],
             [packed_trade(each) for each in trades],
+            [packed_documents(each.documents) for each in keys],
         )
 
     async def batches(self, places: Iterable[tuple[int, int]], at_once: int = BATCHES_MAX) -> AsyncIterator[SaleBatch]:
@@ -198,6 +245,11 @@ class SaleStore:
             if len(places) < PLACES_MAX:
                 return
             day, number = places[-1][0], places[-1][1] + 1
+
+
+def _columns(keys: Iterable[tuple[str, ...]], width: int) -> list[list[str]]:
+    rows = sorted(keys)
+    return [[each[place] for each in rows] for place in range(width)]
 
 
 def _batch(row: Any) -> SaleBatch:

@@ -109,3 +109,16 @@ async def test_sales_of_others_are_as_sales_that_nobody_filed(house: Running) ->
     assert outcomes(await file(zenith, [sale("1", 6_000)], "r5")) == [1]
     (listed,) = (await shop.ListSales(sales.ListSalesRequest(), timeout=SECONDS)).sales
     assert listed.receipt.landed_cost.price_minor == 5_000
+
+
+async def test_a_house_document_of_another_platform_is_as_one_that_nobody_named(house: Running) -> None:
+    shop, zenith = await sales_stub(house), await sales_stub(house, ident="zenith")
+    named, free = [("ZPOST", "RR123456785TR")], [("ZPOST", "RR473124829GB")]
+    assert outcomes(await file(shop, [sale("1", documents=named)], "r1")) == [1]
+    # Both are accepted, so no answer says that another platform has the first.
+    assert outcomes(await file(zenith, [sale("7", documents=named), sale("8", documents=free)], "r2")) == [1, 1]
+    (listed,) = (await shop.ListSales(sales.ListSalesRequest(), timeout=SECONDS)).sales
+    assert [each.number for each in listed.sale.house_documents] == ["RR123456785TR"]
+    for platform in ("shop", "nobody"):
+        request = sales.ListSalesRequest(platform=platform)
+        assert await zenith.ListSales(request, timeout=SECONDS) == sales.ListSalesResponse()

@@ -32,7 +32,16 @@ async def test_runs_keep_what_was_stored_of_them(
         await tx.raw.execute(
             "insert into job (kind, state, request, started_by, told) values (1, 3, '', 'analyst/anna', $1)", summary
         )
-    assert await migrate(database, "services.revenue") == ["0009", "0010", "0011", "0012", "0013", "0014", "0015"]
+    assert await migrate(database, "services.revenue") == [
+        "0009",
+        "0010",
+        "0011",
+        "0012",
+        "0013",
+        "0014",
+        "0015",
+        "0016",
+    ]
     (job,) = await Jobs(database).page(None, before=None, rows_max=10)
     what_if = WhatIf.FromString(job.summary)
     fill_days(what_if, (5, 6))
@@ -83,7 +92,16 @@ async def test_each_renamed_column_keeps_its_content(
         if table != "ledger_proof_state":  # has its one row
             await fill(database, table)
     before = {table: await stored(database, table) for table in tables}
-    assert await migrate(database, "services.revenue") == ["0009", "0010", "0011", "0012", "0013", "0014", "0015"]
+    assert await migrate(database, "services.revenue") == [
+        "0009",
+        "0010",
+        "0011",
+        "0012",
+        "0013",
+        "0014",
+        "0015",
+        "0016",
+    ]
     for table in tables:
         names = {column: name for renamed, column, name in RENAMED if renamed == table}
         assert len(before[table]) == 1

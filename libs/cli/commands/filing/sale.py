@@ -82,7 +82,8 @@ def show(context: Context, order_numbers: tuple[str, ...], platform: str, caller
 def list_(context: Context, platform: str, contradicted: bool, state: str | None, caller: str) -> None:
     """List the sales of a platform in the order of filing, each in its current version.
 
-    A sale is declared when a consignment under its order number was assessed, and expired when none was for as long as customs waits.
+    A sale is declared when a consignment under its order number or a house document was assessed, and expired when none was for as long as
+    customs waits.
     """
     rows = _sales(context, platform, (), caller, contradicted=contradicted, state=state or "")
     context.emit({"sales": rows}, lambda terminal: _list(terminal, rows, is_part=contradicted or state is not None))
@@ -134,6 +135,8 @@ def _show(terminal: "Console", rows: list[dict[str, Any]], missing: list[str]) -
             soft_wrap=True,
         )
         show_cost(terminal, receipt["landed_cost"])
+        if named := each["sale"].get("house_documents"):
+            terminal.print(f"  house documents: {', '.join(_document(one) for one in named)}", soft_wrap=True)
         consignments = each.get("consignments", ())
         if (count := each.get("consignments_count", 0)) > len(consignments):
             terminal.print(f"  The last {len(consignments):,} of {count:,} consignments:")
@@ -146,10 +149,12 @@ def _show(terminal: "Console", rows: list[dict[str, Any]], missing: list[str]) -
 def _show_consignment(terminal: "Console", consignment: dict[str, Any]) -> None:
     """Show a consignment of the order, and each contradiction with both values."""
     from libs.cli.views.text import safe
-    from libs.client.revenue.sales import EXPIRED, NOT_COMPARED
+    from libs.client.revenue.sales import EXPIRED, NOT_COMPARED, OTHER_ORDER
 
     ended = ", withdrawn or amended" if consignment.get("withdrawn") else ""
     head = f"  consignment {safe(consignment['mrn'])}, version {consignment['filing_version']}{ended}"
+    if "house_document" in consignment:
+        head += f", of house document {_document(consignment['house_document'])}"
     terminal.print(f"{head}, compared with version {consignment['sale_version']} of the sale", soft_wrap=True)
     for each in consignment.get("findings", ()):
         if each["reason"] in NOT_COMPARED:
@@ -159,7 +164,16 @@ def _show_consignment(terminal: "Console", consignment: dict[str, Any]) -> None:
         values = f"declared {_value(each, 'declared')}, sold {_value(each, 'sold')}"
         if each["reason"] == EXPIRED:
             values = f"declared on {each['declared']}, the sale expired after {each['sold']}"
+        elif each["reason"] == OTHER_ORDER:
+            values = f"declared under the order {each['declared']}, its house document is of the order {each['sold']}"
         terminal.print(f"    [bold red]{each['reason']}[/]  {safe(values)}", soft_wrap=True)
+
+
+def _document(document: dict[str, Any]) -> str:
+    """Return a house document with its carrier."""
+    from libs.cli.views.text import safe
+
+    return f"{safe(document['number'])} of {safe(document['carrier_identifier'])}"
 
 
 def _value(finding: dict[str, Any], name: str) -> str:

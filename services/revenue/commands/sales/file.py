@@ -18,8 +18,10 @@ from luxor.revenue.v1 import sales_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import LandedCost
 from services.revenue.commands.sales.bind import bind_earlier
 from services.revenue.sales.comparison import trades_of
+from services.revenue.sales.documents import Document, PlatformDocument
 from services.revenue.sales.versions import Decided, SaleKey, StoredVersion, decide
-from services.revenue.store.sale_searches import request_search
+from services.revenue.store.sale_bindings import declared
+from services.revenue.store.sale_searches import note_documents, request_search
 from services.revenue.store.sales import SaleStore, pack_sales
 
 Assess = Callable[[Table], Awaitable[Sequence[LandedCost]]]
@@ -28,7 +30,7 @@ Errors = Mapping[int, ItemError]
 """Why sales are refused, by their places in the request."""
 _PATH: Final = {"ORDER_REUSED": "order_number"}
 """The element at fault; of other reasons it is amended_version."""
-
+_DOCUMENT_REUSED: Final = "HOUSE_DOCUMENT_REUSED"
 _REUSED: Final = ("ORDER_REUSED", "VERSION_REPLACED")
 """Reasons of sales whose version another one has, stored or of the same request."""
 
@@ -41,6 +43,8 @@ class FiledBatch:
     table: Table
     """A table of ConsignmentColumns."""
     keys: Sequence[SaleKey]
+    documents: Sequence[Sequence[Document]]
+    """The house documents of each as the request has them."""
     places: Sequence[int]
     """Their places in the request, rising."""
 
@@ -66,25 +70,30 @@ class FileSales:
         sales that are new, were stored before, and are refused.
         """
         async with self._store.database.connection() as reader:
-            stored = await self._stored(reader, batch)
-        first = decide(batch.keys, range(len(batch.keys)), stored)
+            stored, holders = await self._stored(reader, batch)
+        first = decide(batch.keys, range(len(batch.keys)), stored, holders)
         doubtful = sorted([*first.fresh, *_reused_in_request(batch, first, stored)])
+        if any(each.documents for each in batch.keys):
+            # Any of them may be new, if another one that names its house document cannot be assessed.
+            doubtful = [row for row in range(len(batch.keys)) if not _is_stored(batch.keys[row], stored)]
         costs = dict(zip(doubtful, await self._assess(batch.table.take(_rows(doubtful))), strict=True))
         unassessed = _unassessed(batch, costs)
         for row, equal in first.same.items():
             if equal in unassessed:
                 unassessed[row] = _error(batch, row, unassessed[equal].reason)
         # A sale that cannot be assessed leaves its order number free, also for another one of the same request.
-        first = decide(batch.keys, [row for row in range(len(batch.keys)) if row not in unassessed], stored)
+        assessed = [row for row in range(len(batch.keys)) if row not in unassessed]
+        first = decide(batch.keys, assessed, stored, holders)
         refused = _errors_of(batch, first) | unassessed
         rows = [row for row in range(len(batch.keys)) if row not in refused]
         expected = first.fresh
         packed = pack_sales(batch.table.take(_rows(expected)), [costs[row] for row in expected])
-        trades = dict(zip(expected, trades_of(batch.table.take(_rows(expected))), strict=True))
+        known = [row for row in rows if row in costs]
+        trades = dict(zip(known, trades_of(batch.table.take(_rows(known))), strict=True))
 
         async def work(tx: Transaction) -> pb.FileSalesResponse:
             await self._store.lock(tx, batch.platform)
-            decided = decide(batch.keys, rows, await self._stored(tx, batch))
+            decided = decide(batch.keys, rows, *await self._stored(tx, batch))
             content = packed
             if decided.fresh != expected:
                 # Another call stored some of them meanwhile.
@@ -92,10 +101,7 @@ class FileSales:
             if decided.fresh:
                 keys, stated = [batch.keys[row] for row in decided.fresh], [trades[row] for row in decided.fresh]
                 await self._store.add(tx, batch.platform, keys, stated, content)
-                # Goods may have been declared before their sale was filed.
-                first_versions = [(batch.platform, each.order_number) for each in keys if each.version == 1]
-                if await bind_earlier(tx, self._store, first_versions):
-                    await request_search(tx, batch.platform)
+                await self._bind_earlier(tx, batch.platform, keys)
             of_rows = refused | _errors_of(batch, decided)
             by_place = {**errors, **{batch.places[row]: error for row, error in of_rows.items()}}
             repeated = len(decided.stored) + len(decided.same)
@@ -105,6 +111,15 @@ class FileSales:
         return await self.completed(
             batch.platform, await once(self._store.database, pb.FileSalesResponse, request, work)
         )
+
+    async def _bind_earlier(self, tx: Transaction, platform: str, stored: Sequence[SaleKey]) -> None:
+        """Bind goods that were declared before their sale, or its house document, was filed; `stored` are the new sales."""
+        first_versions = [(platform, each.order_number) for each in stored if each.version == 1]
+        named = {PlatformDocument(platform, *document) for each in stored for document in each.documents}
+        if named:
+            await note_documents(tx, platform)
+        if await bind_earlier(tx, self._store, first_versions, named):
+            await request_search(tx, platform)
 
     async def completed(self, platform: str, response: pb.FileSalesResponse) -> pb.FileSalesResponse:
         """Write into the receipts of an answer when the sales were filed and what they cost, which is stored once, with the sales."""
@@ -126,8 +141,23 @@ class FileSales:
             await asyncio.sleep(0)
         return response
 
-    async def _stored(self, reader: Transaction, batch: FiledBatch) -> Mapping[str, Sequence[StoredVersion]]:
-        return await self._store.find(reader, batch.platform, (each.order_number for each in batch.keys))
+    async def _stored(
+        self, reader: Transaction, batch: FiledBatch
+    ) -> tuple[Mapping[str, Sequence[StoredVersion]], Mapping[Document, str]]:
+        """Return the stored versions of the order numbers of a request, and the order number that each of its house documents belongs to.
+
+        Documents of sales that have expired belong to none.
+        """
+        stored = await self._store.find(reader, batch.platform, (each.order_number for each in batch.keys))
+        named = {PlatformDocument(batch.platform, *document) for each in batch.keys for document in each.documents}
+        if not named:
+            return stored, {}
+        sales = await self._store.current(reader, (), named)
+        overdue = {order for order, sale in sales.items() if sale.today > sale.last_day}
+        expired = overdue - await declared(reader, overdue) if overdue else overdue
+        return stored, {
+            document: order[1] for order, sale in sales.items() if order not in expired for document in sale.documents
+        }
 
 
 def _rows(rows: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
@@ -153,9 +183,13 @@ def _reused_in_request(
 ) -> Iterator[int]:
     """Yield the sales that are refused because of another one of their request, not because of what is stored."""
     for row, (reason, _) in decided.refused.items():
-        key = batch.keys[row]
-        if reason in _REUSED and all(each.version != key.version for each in stored.get(key.order_number, ())):
+        if reason in _REUSED and not _is_stored(batch.keys[row], stored):
             yield row
+
+
+def _is_stored(key: SaleKey, stored: Mapping[str, Sequence[StoredVersion]]) -> bool:
+    """Return whether the version that a sale is to be is stored, with its content or another one."""
+    return any(each.version == key.version for each in stored.get(key.order_number, ()))
 
 
 def _unassessed(batch: FiledBatch, costs: Mapping[int, LandedCost]) -> dict[int, ItemError]:
@@ -167,10 +201,15 @@ def _error(batch: FiledBatch, row: int, reason: str) -> ItemError:
 
 
 def _errors_of(batch: FiledBatch, decided: Decided) -> dict[int, ItemError]:
-    """Return the errors of sales that contradict what is stored."""
+    """Return the errors of sales that contradict what is stored, or other sales of their request."""
     errors = {}
     for row, (reason, version) in decided.refused.items():
         key = batch.keys[row]
+        if reason == _DOCUMENT_REUSED:
+            document, owner = decided.reused[row]
+            path = f"sales[{batch.places[row]}].house_documents[{batch.documents[row].index(document)}].number"
+            errors[row] = item_error(reason, path, document.number, carrier=document.carrier, order_number=owner)
+            continue
         element = _PATH.get(reason, "amended_version")
         value: str | int = key.order_number if element == "order_number" else key.replaced
         errors[row] = item_error(

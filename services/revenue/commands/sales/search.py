@@ -1,14 +1,14 @@
-"""Search the consignments that were assessed before their platform filed its first sale, and bind them to its orders.
+"""Search the consignments that were assessed before the first sale of their platform, or its first house document, and bind them to its sales.
 
-When a batch is assessed, the orders of platforms without sales are not stored, which spares a row for each consignment of all others. So when a
-platform files its first sale, the inputs of assessments are read once. Of all replicas one at a time searches; a search that was interrupted begins
-anew, and what is bound is not bound twice.
+When a batch is assessed, the orders of platforms without sales are not stored, nor the house documents of those whose sales name none, which spares
+a row for each consignment. So when a platform files its first sale, and the first one that names a document, the inputs of assessments are read once.
+Of all replicas one at a time searches; a search that was interrupted begins anew, and what is bound is not bound twice.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,13 +26,16 @@ from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE
 from services.revenue.commands.sales.bind import bind_earlier, binding_before_sale, orders_in
 from services.revenue.ledger.charge import WITHDRAWN
 from services.revenue.sales.comparison import Trade, trades_of
+from services.revenue.sales.documents import Document, PlatformDocument
 from services.revenue.store.assessments.inputs import Inputs, StoredBatch
 from services.revenue.store.positions import positions
 from services.revenue.store.sale_bindings import (
+    NO_ORDER,
     NO_VERSION,
     Order,
     add_bindings,
     count_versions,
+    lock_documents,
     lock_orders,
     lock_versions,
     versions_bound,
@@ -49,9 +52,11 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A version of a consignment that names an order of the platforms that are searched for."""
+    """A version of a consignment that names a platform that is searched for, with an order or a house document."""
 
     order: Order
+    """With NO_ORDER where it states none."""
+    document: Document | None
     mrn: str
     version: int
     trade: Trade
@@ -74,7 +79,7 @@ class GoodsSearch:
             until = await schema.today(reader)
         if not due or await self._lease() is None:
             return False
-        platforms = {each.platform for each in due}
+        platforms = {each.platform: each.names_documents for each in due}
         # A sale expires after its term, and so do its goods.
         place = BatchPlace(until - self._sales.term_days, 0)
         while batches := await self._inputs.batches.read(place, until, purpose=PURPOSE_CLEARANCE):
@@ -109,8 +114,9 @@ class GoodsSearch:
             while more:
                 async with self._database.transaction() as tx:
                     await require_lease(tx, LEASE, token)
-                    sold = await self._sales.current(tx, {each.order for each in part})
-                    more = await bind_earlier(tx, self._sales, sold)
+                    orders = {each.order for each in part if each.order[1] != NO_ORDER}
+                    sold = await self._sales.current(tx, orders)
+                    more = await bind_earlier(tx, self._sales, sold, _documents(part))
 
     async def _active_versions(self, mrns: Sequence[str]) -> Mapping[str, int]:
         """Return the version of each consignment that clearance announced as active, NO_VERSION for one that never came."""
@@ -122,12 +128,17 @@ class GoodsSearch:
         return {mrn: active[row] for row, mrn in enumerate(mrns) if named[row]}
 
     async def _add(self, tx: Transaction, declared: Sequence[Declared]) -> None:
-        """Bind the versions that are not bound yet to their orders."""
+        """Bind the versions that are not bound yet to their orders, or have them wait for their house documents."""
+        await lock_documents(tx, _documents(declared))
         await lock_orders(tx, {each.order for each in declared})
         bound = await versions_bound(tx, {each.mrn for each in declared})
         fresh = {(each.mrn, each.version): each for each in declared if (each.mrn, each.version) not in bound}
         await add_bindings(
-            tx, [binding_before_sale(each.order, each.mrn, each.version, each.trade) for each in fresh.values()]
+            tx,
+            [
+                binding_before_sale(each.order, each.mrn, each.version, each.trade, each.document)
+                for each in fresh.values()
+            ],
         )
 
     async def _count(self, tx: Transaction, mrns: Sequence[str]) -> None:
@@ -139,8 +150,17 @@ class GoodsSearch:
         await count_versions(tx, await self._active_versions(mrns))
 
 
-def _declared(batch: StoredBatch, platforms: Collection[str]) -> list[Declared]:
-    """Return the versions of a stored batch that name an order of some platforms; none of one that cannot be read."""
+def _documents(declared: Sequence[Declared]) -> set[PlatformDocument]:
+    """Return the house documents of those that state no order."""
+    return {
+        PlatformDocument(each.order[0], *each.document)
+        for each in declared
+        if each.document is not None and each.order[1] == NO_ORDER
+    }
+
+
+def _declared(batch: StoredBatch, platforms: Mapping[str, bool]) -> list[Declared]:
+    """Return the versions of a stored batch that can be bound to sales of some platforms; none of one that cannot be read."""
     try:
         with reading("the stored batch"):
             content = decompressed(batch.columns)
@@ -148,12 +168,18 @@ def _declared(batch: StoredBatch, platforms: Collection[str]) -> list[Declared]:
             if not any(each.encode() in content for each in platforms):
                 return []
             table = Table.parse(ConsignmentColumns, content)
-            orders = orders_in(table, platforms)
+            stated = orders_in(table, platforms)
             mrns, versions = table.strings("mrn"), table.ints("version").values
-            trades = trades_of(table.take(np.array(list(orders), np.intp)))
+            rows, platform = stated.rows(), table.strings("order_platform")
             return [
-                Declared(order, mrns[row], int(versions[row]), trade)
-                for (row, order), trade in zip(orders.items(), trades, strict=True)
+                Declared(
+                    stated.orders.get(row, (platform[row], NO_ORDER)),
+                    stated.document(row),
+                    mrns[row],
+                    int(versions[row]),
+                    trade,
+                )
+                for row, trade in zip(rows, trades_of(table.take(np.array(rows, np.intp))), strict=True)
             ]
     except InputError as error:
         _log.error("SALE_SEARCH_UNREADABLE", error, day=batch.place.day, batch=batch.place.batch)

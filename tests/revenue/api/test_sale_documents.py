@@ -1,0 +1,417 @@
+"""House documents of sales: each belongs to one sale of its platform, and goods that state no order number are bound to the sale by it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+
+import pytest
+import pytest_asyncio
+
+from libs.columns.digest import row_digests
+from libs.customs.time import day_text
+from libs.store.database import Database, Transaction
+from libs.store.tables import schema
+from luxor.consignment.v1 import consignment_pb2 as filing
+from luxor.revenue.v1 import sales_pb2 as pb
+from services.revenue.__main__ import assemble
+from services.revenue.api.quote_codes import normalised
+from services.revenue.commands.sales.search import GoodsSearch
+from services.revenue.jobs.sale_searches import SaleSearchJob
+from services.revenue.sales.content import sale_table
+from services.revenue.sales.documents import PlatformDocument
+from services.revenue.store.sale_searches import REPEAT_SECONDS
+from services.revenue.store.sales import REFERENCE_SPAN, CurrentSale, SaleStore
+from tests.revenue.sale_goods import SHOP, assess, bound, consignment, mrn, pieces
+from tests.revenue.sales import SECONDS, file, outcomes, sale, sales_stub
+from tests.support.cutting_proxy import ANSWER, COMMIT, Cut, CuttingProxy
+from tests.support.services import Running, running
+
+POST, EXPRESS = ("ZPOST", "RR123456785TR"), ("FASTAIR", "HAWB-1")
+"""A postal item and a house air waybill."""
+
+
+@pytest.fixture(autouse=True)
+def _searches_of_the_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service itself does not search."""
+
+    async def idle(_job: SaleSearchJob, stop: asyncio.Event) -> None:
+        await stop.wait()
+
+    monkeypatch.setattr(SaleSearchJob, "run", idle)
+
+
+@pytest_asyncio.fixture
+async def house(database_url: str) -> AsyncIterator[Running]:
+    async with running("revenue", assemble, database_url) as service:
+        yield service
+
+
+async def search(url: str, *, later: int = 0) -> bool:
+    """Search as the service does, so many seconds later than it is."""
+    async with Database(url, name="test") as database:
+        if later:
+            async with database.transaction() as tx:
+                await tx.raw.execute("update sale_platform set since = since - $1::bigint * 1000000", later)
+        return await GoodsSearch(database, SaleStore(database), "test").run()
+
+
+async def expire(url: str) -> str:
+    """Have all sales expire yesterday; return the finding of goods that are declared today."""
+    async with Database(url, name="test") as database, database.transaction() as tx:
+        today = await schema.today(tx)
+        for table, span in (("sale", REFERENCE_SPAN), ("sale_document", REFERENCE_SPAN), ("sale_batch", 1)):
+            await schema.ensure_day_partitions(tx, table, [today - 201], span=span)
+            await tx.raw.execute(f"update {table} set day = day - 201 where day = $1", today)
+    return f"SALE_EXPIRED {day_text(today)} / {day_text(today - 1)}"
+
+
+def travelling(document: tuple[str, str], price: int = 2_500, quantity: int = 1) -> filing.Consignment:
+    """Return a consignment of a platform that states its house document and no order number."""
+    return consignment(pieces("-"), price=price, quantity=quantity, document=document)
+
+
+def also(row: filing.Consignment, document: tuple[str, str]) -> filing.Consignment:
+    """Return a consignment that states an order number with a house document beside it."""
+    row.carrier_identifier, row.house_document.number = document
+    return row
+
+
+async def listed(house: Running, role: str = "filer", ident: str = SHOP) -> dict[str, pb.FiledSale]:
+    stub = await sales_stub(house, role, ident)
+    answer = await stub.ListSales(pb.ListSalesRequest(platform=SHOP), timeout=SECONDS)
+    return {each.sale.order_number: each for each in answer.sales}
+
+
+async def documents(house: Running, role: str = "filer", ident: str = SHOP) -> dict[str, list[tuple[str, str]]]:
+    """Return the house documents of the sales of the platform by order number."""
+    found = await listed(house, role, ident)
+    return {
+        number: [(one.carrier_identifier, one.number) for one in each.sale.house_documents]
+        for number, each in found.items()
+    }
+
+
+async def test_goods_without_an_order_number_are_bound_by_the_house_documents_of_several_carriers(
+    house: Running,
+) -> None:
+    shop = await sales_stub(house)
+    await file(shop, [pieces("1", documents=[POST, EXPRESS]), pieces("2")], "r1")
+    rows = [
+        travelling(POST),
+        travelling((EXPRESS[0], POST[1])),
+        travelling(EXPRESS),
+        consignment(pieces("1"), price=2_500, quantity=1),
+        travelling((POST[0], "RR473124829GB")),
+    ]
+    returned, elsewhere, bare = travelling(POST), travelling(POST), travelling(POST)
+    returned.nature, elsewhere.order.platform = filing.NATURE_RETURN, "bazaar"
+    bare.ClearField("carrier_identifier")
+    first = await assess(house, [*rows, returned, elsewhere, bare])
+    assert await assess(house, [*rows, returned, elsewhere, bare]) == first
+    # The third exceeds what was sold together with the two before it, whatever each was bound by.
+    exceeded = ["SALE_QUANTITY_EXCEEDED 3000 H87 / 2000 H87", "SALE_VALUE_DIFFERS 7500 EUR / 5000 EUR"]
+    expected = [(mrn(0), [], False), (mrn(2), [], False), (mrn(3), exceeded, False)]
+    assert await bound(house) == {"1": expected, "2": []}
+    shown = (await listed(house, "officer", "ann"))["1"]
+    assert [(each.house_document.carrier_identifier, each.house_document.number) for each in shown.consignments] == [
+        POST,
+        EXPRESS,
+        ("", ""),
+    ]
+    assert [each.HasField("house_document") for each in shown.consignments] == [True, True, False]
+    assert {number: each.state for number, each in (await listed(house)).items()} == {
+        "1": pb.SALE_STATE_DECLARED,
+        "2": pb.SALE_STATE_OPEN,
+    }
+    assert not any(each.consignments for each in (await listed(house)).values()), (
+        "declarations of others are for officers"
+    )
+
+
+async def test_all_shares_of_a_split_shipment_are_bound_by_their_house_document(house: Running) -> None:
+    await file(await sales_stub(house), [sale("1", documents=[EXPRESS])], "r1")
+    shares = []
+    for price in (2_000, 3_001):
+        share = consignment(sale("1"), price=price, document=EXPRESS)
+        share.split = True
+        shares.append(share)
+    await assess(house, shares)
+    # Without quantities only a consignment that is no share is the whole order: the first share is no contradiction.
+    assert await bound(house) == {
+        "1": [(mrn(0), [], False), (mrn(1), ["SALE_VALUE_DIFFERS 5001 EUR / 5000 EUR"], False)]
+    }
+
+
+async def test_goods_are_bound_to_a_sale_that_names_their_house_document_after_them(house: Running) -> None:
+    shop = await sales_stub(house)
+    await file(shop, [pieces("first", documents=[EXPRESS]), pieces("amended")], "r1")
+    later = (("ZPOST", "RR473124829GB"), ("AIRCO", "H 7"))
+    # In the form of filings: ingestion takes blanks off.
+    stored = (later[0], ("AIRCO", "H7"))
+    await assess(house, [travelling(stored[0], 2_600), travelling(stored[1]), travelling(EXPRESS)])
+    # An amendment of goods that wait, which clearance has not accepted yet.
+    await assess(house, [travelling(stored[0], 2_700)], version=2)
+    assert {number: len(each) for number, each in (await bound(house)).items()} == {"first": 1, "amended": 0}
+    results = await file(shop, [pieces("after", documents=[("zpost", "rr 473124829 gb")])], "r2")
+    assert outcomes(results) == [1]
+    assert (await bound(house))["after"] == [(mrn(0), [], False)]
+    await assess(house, [travelling(stored[0])], first=10)
+    # The version before names no document; the goods are compared with the version that does.
+    await file(shop, [pieces("amended", 2_499, 1, replaces=1, documents=[later[1]])], "r3")
+    found = await bound(house)
+    assert found["amended"] == [(mrn(1), ["SALE_VALUE_DIFFERS 2500 EUR / 2499 EUR"], False)]
+    assert found["after"][1][1] == ["SALE_VALUE_DIFFERS 5100 EUR / 5000 EUR"]
+    shown = (await listed(house, "officer", "ann"))["amended"].consignments[0]
+    assert (shown.sale_version, shown.house_document.number) == (2, "H7")
+    assert await file(shop, [pieces("after", documents=[later[0]])], "r4") == results
+    assert await bound(house) == found
+
+
+@pytest.mark.parametrize("before", [[], [pieces("0")]], ids=["the first sale", "the first house document"])
+async def test_goods_before_the_first_house_document_of_a_platform_are_searched_for_and_bound_once(
+    house: Running, database_url: str, before: Sequence[pb.Sale]
+) -> None:
+    shop = await sales_stub(house)
+    if before:
+        await file(shop, before, "r0")
+        assert await search(database_url)
+        assert await search(database_url, later=REPEAT_SECONDS)
+        assert not await search(database_url, later=REPEAT_SECONDS)
+    await assess(house, [travelling(POST, 2_600), travelling(EXPRESS), travelling(POST), travelling(("ZPOST", "1"))])
+    await file(shop, [pieces("1", documents=[POST])], "r1")
+    assert (await bound(house))["1"] == []
+    assert await search(database_url)
+    expected = [
+        (mrn(0), [], False),
+        (mrn(2), ["SALE_VALUE_DIFFERS 5100 EUR / 5000 EUR"], False),
+    ]
+    assert (await bound(house))["1"] == expected
+    assert await search(database_url, later=REPEAT_SECONDS)
+    assert not await search(database_url, later=REPEAT_SECONDS)
+    assert (await bound(house))["1"] == expected
+    # What waits beside the others is bound when its sale comes.
+    await file(shop, [pieces("2", documents=[EXPRESS])], "r2")
+    assert (await bound(house))["2"] == [(mrn(1), [], False)]
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["sale first", "goods first"])
+async def test_an_order_number_decides_and_a_house_document_of_another_order_is_a_finding(
+    house: Running, is_first: bool
+) -> None:
+    shop = await sales_stub(house)
+    await file(shop, [pieces("other", documents=[EXPRESS]), pieces("0", documents=[("ZPOST", "1")])], "r1")
+    sold = pieces("1", documents=[POST])
+    if is_first:
+        await file(shop, [sold], "r2")
+    rows = [
+        also(consignment(pieces("1"), price=2_500, quantity=1), EXPRESS),
+        also(consignment(pieces("1"), price=2_500, quantity=1), POST),
+        also(consignment(pieces("other")), ("ZPOST", "77")),
+        # The same number of another carrier, and the same document at another platform.
+        also(consignment(pieces("0")), (POST[0], EXPRESS[1])),
+    ]
+    await assess(house, rows)
+    if not is_first:
+        await file(shop, [sold], "r2")
+    assert await bound(house) == {
+        "other": [(mrn(2), [], False)],
+        "0": [(mrn(3), [], False)],
+        "1": [(mrn(0), ["SALE_ORDER_DIFFERS 1 / other"], False), (mrn(1), [], False)],
+    }
+    assert list(await bound(house, contradicted=True)) == ["1"]
+    shown = (await listed(house, "officer", "ann"))["1"].consignments
+    assert not any(each.HasField("house_document") for each in shown), "they were bound by the order number"
+
+
+async def test_a_house_document_belongs_to_one_sale_of_its_platform(house: Running) -> None:
+    shop, bazaar = await sales_stub(house), await sales_stub(house, ident="bazaar")
+    first = await file(shop, [sale("1", documents=[POST, EXPRESS])], "r1")
+    second = sale("2", documents=[("OTHER", "9"), ("zpost", " rr123456785tr")])
+    (refusal,) = await file(shop, [second], "r2")
+    assert (refusal.error.reason, refusal.error.path) == (
+        "HOUSE_DOCUMENT_REUSED",
+        "sales[0].house_documents[1].number",
+    )
+    assert refusal.error.message == (
+        "The house document RR123456785TR of ZPOST at sales[0].house_documents[1].number belongs to the sale of the order 1."
+    )
+    # Its own content again, and its own amendment, are no reuse; neither is the sale of another platform.
+    assert await file(shop, [sale("1", documents=[EXPRESS, POST, POST])], "r3") == first
+    assert outcomes(await file(shop, [sale("1", 6_000, replaces=1, documents=[POST])], "r4")) == [2]
+    assert outcomes(await file(bazaar, [sale("1", documents=[POST])], "r5")) == [1]
+    # The amendment freed the other document, and the refused sale its order number.
+    assert outcomes(await file(shop, [sale("2", documents=[EXPRESS])], "r6")) == [1]
+    results = await file(shop, [sale("1", 6_000, replaces=2, documents=[EXPRESS]), sale("3", documents=[POST])], "r7")
+    assert outcomes(results) == ["HOUSE_DOCUMENT_REUSED"] * 2
+    # A document moves by amendments of one request, in their order.
+    moved = [sale("1", 6_000, replaces=2), sale("3", documents=[POST]), sale("1", replaces=3, documents=[POST])]
+    assert outcomes(await file(shop, moved, "r8")) == [3, 1, "HOUSE_DOCUMENT_REUSED"]
+    expected = {"2": [EXPRESS], "1": [], "3": [POST]}
+    assert await documents(house) == await documents(house, "officer", "ann") == expected
+    assert await documents(house, ident="bazaar") == {}
+
+
+async def test_other_house_documents_are_other_content(house: Running, database_url: str) -> None:
+    shop = await sales_stub(house)
+    assert outcomes(await file(shop, [sale("1"), sale("2", documents=[POST])], "r1")) == [1, 1]
+    changed = [sale("1", documents=[EXPRESS]), sale("2"), sale("2", documents=[EXPRESS])]
+    assert outcomes(await file(shop, changed, "r2")) == ["ORDER_REUSED"] * 3
+    (digest,) = row_digests(normalised(sale_table([sale("1")], SHOP)))
+    async with Database(database_url, name="test") as database, database.connection() as reader:
+        stored = await SaleStore(database).find(reader, SHOP, ["1", "2"])
+    # A sale without documents is compared as before there were any.
+    assert [each.digest == digest for number in "12" for each in stored[number]] == [True, False]
+
+
+async def test_the_sale_of_a_request_that_cannot_be_assessed_has_no_house_document(house: Running) -> None:
+    shop = await sales_stub(house)
+    bad = sale("1", documents=[POST])
+    bad.destination_country = "AQ"
+    sales = [
+        bad, sale("2", documents=[POST]), sale("2", 6_000, replaces=1, documents=[POST]), sale("3", documents=[POST]),
+        sale("1", documents=[EXPRESS]), sale("4", documents=[EXPRESS]),
+    ]  # fmt: skip
+    expected = ["NO_RULEBOOK", 1, 2, "HOUSE_DOCUMENT_REUSED", 1, "HOUSE_DOCUMENT_REUSED"]
+    assert outcomes(await file(shop, sales, "r1")) == expected
+    assert await documents(house) == {"2": [POST], "1": [EXPRESS]}
+
+
+async def test_an_expired_sale_frees_its_house_documents_and_late_goods_are_bound_to_it_until_then(
+    house: Running, database_url: str
+) -> None:
+    shop = await sales_stub(house)
+    await file(shop, [pieces("1", documents=[POST]), pieces("2", documents=[EXPRESS])], "r1")
+    await assess(house, [travelling(EXPRESS)])
+    late = await expire(database_url)
+    await assess(house, [travelling(EXPRESS)], first=1)
+    # The second sale is declared, so it has not expired.
+    results = await file(shop, [pieces("3", documents=[EXPRESS]), pieces("4", documents=[POST])], "r2")
+    assert outcomes(results) == ["HOUSE_DOCUMENT_REUSED", 1]
+    await assess(house, [travelling(POST)], first=2)
+    assert await bound(house) == {
+        "1": [],
+        "2": [(mrn(0), [], False), (mrn(1), [], False)],
+        "4": [(mrn(2), [], False)],
+    }
+    # The expired sale is open again with other content, and not with the document that another one has by now.
+    again = [pieces("1", replaces=1, documents=[POST]), pieces("1", 4_000, replaces=1)]
+    assert outcomes(await file(shop, again, "r3")) == ["HOUSE_DOCUMENT_REUSED", 2]
+    await file(shop, [pieces("5", documents=[("AIRCO", "5")])], "r4")
+    assert late == await expire(database_url)
+    await assess(house, [travelling(("AIRCO", "5"))], first=3)
+    assert (await bound(house))["5"] == [(mrn(3), [late], False)]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "path"),
+    [
+        ([("ZPOST", f"N{number}") for number in range(20)], "", ""),
+        ([("ZPOST", f"N{number}") for number in range(21)], "LIST_TOO_LONG", "house_documents"),
+        ([("C" * 17, "N" * 70)], "", ""),
+        ([("C" * 18, "1")], "TEXT_TOO_LONG", "house_documents[0].carrier_identifier"),
+        ([("ZPOST", "N" * 71)], "TEXT_TOO_LONG", "house_documents[0].number"),
+        ([POST, (" ", "1")], "ELEMENT_MISSING", "house_documents[1].carrier_identifier"),
+        ([POST, ("ZPOST", "")], "ELEMENT_MISSING", "house_documents[1].number"),
+        ([("ZPOST", "RR123456784TR")], "S10_MALFORMED", "house_documents[0].number"),
+        ([("ZPOST", "RR 123456785 TR")], "", ""),
+    ],
+)
+async def test_house_documents_have_bounds_and_the_form_of_filings(
+    house: Running, given: list[tuple[str, str]], reason: str, path: str
+) -> None:
+    results = await file(await sales_stub(house), [sale("1", documents=given), sale("2")], "r1")
+    error = results[0].error
+    assert (error.reason, error.path) == (reason, f"sales[0].{path}" if path else "")
+    assert outcomes(results)[1] == 1
+
+
+async def test_a_batch_reads_the_sales_of_orders_and_documents_at_once_and_those_that_can_be_bound_alone(
+    house: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Count the look-ups of sales before the transaction of a batch, and in it."""
+    looked_up: list[tuple[int, int]] = []
+    read = SaleStore.current
+
+    async def counted(
+        self: SaleStore,
+        reader: Transaction,
+        orders: Collection[tuple[str, str]],
+        documents: Collection[PlatformDocument] = (),
+    ) -> Mapping[tuple[str, str], CurrentSale]:
+        looked_up.append((len(orders), len(documents)))
+        return await read(self, reader, orders, documents)
+
+    monkeypatch.setattr(SaleStore, "current", counted)
+    shop = await sales_stub(house)
+    numbers = [str(number) for number in range(20)]
+    await file(shop, [pieces(number) for number in numbers], "r1")
+    await file(await sales_stub(house, ident="bazaar"), [pieces("1", documents=[POST])], "r2")
+    looked_up.clear()
+    numbered = [also(consignment(pieces(number)), ("ZPOST", number)) for number in numbers]
+    # No platform is named, then one whose sales name no document: goods without an order number cost no look-up.
+    await assess(house, [filing.Consignment(destination_country="DE", items=pieces("1").items)])
+    await assess(house, [travelling(("ZPOST", number)) for number in numbers], first=100)
+    assert looked_up == []
+    await assess(house, numbered, first=200)
+    assert looked_up == [(20, 0)]
+    await file(shop, [pieces("20", documents=[EXPRESS])], "r3")
+    looked_up.clear()
+    await assess(house, numbered, first=300)
+    assert looked_up == [(20, 20)]
+    looked_up.clear()
+    # Those by which goods are bound are read again under their lock.
+    await assess(house, [*numbered, *(travelling(EXPRESS) for _ in range(20))], first=400)
+    assert looked_up == [(20, 40), (0, 1)]
+
+
+async def test_goods_and_house_documents_at_once_at_two_replicas_find_each_other_once(database_url: str) -> None:
+    async with (
+        running("revenue", assemble, database_url) as first,
+        running("revenue", assemble, database_url, data_dir=first.data_dir) as second,
+    ):
+        shops = [await sales_stub(each) for each in (first, second)]
+        await file(shops[0], [pieces("0", documents=[POST])], "r0")
+        numbers = [str(number) for number in range(1, 25)]
+        # Each sale in a call of its own, and the goods in batches of two that overlap in another order.
+        goods = [travelling(("AIRCO", number), 4_000, 2) for number in numbers]
+        await asyncio.gather(
+            *(
+                call
+                for place, number in enumerate(numbers)
+                for call in (
+                    assess((first, second)[place % 2], [goods[place], goods[place - 1]], first=2 * place),
+                    file(shops[place // 2 % 2], [pieces(number, documents=[("AIRCO", number)])], f"r{number}"),
+                )
+            )
+        )
+        found = await bound(first)
+        assert {number: sorted(each[0] for each in found[number]) for number in numbers} == {
+            number: sorted([mrn(2 * place), mrn((2 * place + 3) % (2 * len(numbers)))])
+            for place, number in enumerate(numbers)
+        }
+        # Of each order whichever was assessed first is of another value, and the second too much as well.
+        value = "SALE_VALUE_DIFFERS 4000 EUR / 5000 EUR"
+        too_much = ["SALE_QUANTITY_EXCEEDED 4000 H87 / 2000 H87", "SALE_VALUE_DIFFERS 8000 EUR / 5000 EUR"]
+        assert all(sorted((each[1] for each in found[number]), key=len) == [[value], too_much] for number in numbers)
+
+
+@pytest.mark.parametrize(
+    "cut", [Cut(sent=len(COMMIT) - 1), Cut(), Cut(answered=len(ANSWER) - 1)], ids=["cut", "unheard", "lost"]
+)
+async def test_a_lost_answer_of_the_store_names_and_binds_nothing_twice(database_url: str, cut: Cut) -> None:
+    async with (
+        CuttingProxy(database_url, statement=b"insert into sale_document") as proxy,
+        running("revenue", assemble, proxy.url) as house,
+    ):
+        stub = await sales_stub(house)
+        await file(stub, [pieces("0", documents=[EXPRESS])], "r0")
+        await assess(house, [travelling(POST, 2_600), travelling(POST)])
+        proxy.plan([cut])
+        assert outcomes(await file(stub, [pieces("1", documents=[POST])], "r1")) == [1]
+        assert proxy.done == 1
+        assert (await bound(house))["1"] == [
+            (mrn(0), [], False),
+            (mrn(1), ["SALE_VALUE_DIFFERS 5100 EUR / 5000 EUR"], False),
+        ]
+        assert await documents(house) == {"0": [EXPRESS], "1": [POST]}

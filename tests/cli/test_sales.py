@@ -118,9 +118,14 @@ def test_a_request_has_no_more_sales_and_items_than_are_accepted(
     path.write_text(
         "".join(json.dumps({"order_number": str(at), "items": [{}] * count}) + "\n" for at, count in enumerate(items))
     )
-    expected = [["0", "1"], ["2", "3"], ["4"], ["5"]]
+    # A house document counts as some items.
+    monkeypatch.setattr(client_sales, "DOCUMENT_ITEMS", 2)
+    with path.open("a") as more:
+        for number in ("6", "7"):
+            more.write(json.dumps({"order_number": number, "items": [{}], "house_documents": [{"number": "1"}]}) + "\n")
+    expected = [["0", "1"], ["2", "3"], ["4"], ["5"], ["6"], ["7"]]
     revenue.answers += [pb.FileSalesResponse(results=map(accepted, batch)) for batch in expected]
-    assert "6 accepted, 0 refused" in luxor_sale("file", str(path)).output
+    assert "8 accepted, 0 refused" in luxor_sale("file", str(path)).output
     assert [[each.order_number for each in request.sales] for request in revenue.requests] == expected
 
 

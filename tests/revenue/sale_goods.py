@@ -22,6 +22,8 @@ from tests.revenue.service_client import DAY
 from tests.support.services import Running
 
 SHOP = "shop"
+POST, EXPRESS = ("ZPOST", "RR123456785TR"), ("FASTAIR", "HAWB-1")
+"""A postal item and a house air waybill: carrier and number."""
 
 
 def pieces(
@@ -71,6 +73,17 @@ def consignment(made: pb.Sale, **changes: object) -> filing.Consignment:
     return message
 
 
+def travelling(document: tuple[str, str], price: int = 2_500, quantity: int = 1) -> filing.Consignment:
+    """Return a consignment of a platform that states its house document and no order number."""
+    return consignment(pieces("-"), price=price, quantity=quantity, document=document)
+
+
+def also(row: filing.Consignment, document: tuple[str, str]) -> filing.Consignment:
+    """Return a consignment that states an order number with a house document beside it."""
+    row.carrier_identifier, row.house_document.number = document
+    return row
+
+
 def mrn(serial: int) -> str:
     return make_mrns(["DE"], [3], DAY, serial)[0]
 
@@ -114,8 +127,11 @@ async def bound(house: Running, **query: object) -> dict[str, list[tuple[str, li
     }
 
 
-async def announce(url: str, *states: tuple[int, int, int, bool]) -> None:
-    """Announce states as clearance's feed does, in their order: serial, active version of the filing, state, and whether the goods were released."""
+async def announce(url: str, *states: tuple[int, int, int, bool], arrived: bool = False) -> None:
+    """Announce states as clearance's feed does, in their order: serial, active version of the filing, state, and whether the goods were released.
+
+    With `arrived` the goods of all of them have arrived.
+    """
     serials, versions, values, released = (np.array(each) for each in zip(*states, strict=True))
     table = Table.of(
         ClearanceColumns,
@@ -126,7 +142,23 @@ async def announce(url: str, *states: tuple[int, int, int, bool]) -> None:
             "filing_version": Ints(versions, versions > 0),
             "state": Ints.of(values),
             "released_at": Ints(released.astype(np.int64), released),
+            "arrived_at": Ints(np.full(len(states), int(arrived)), np.full(len(states), arrived)),
         },
     )
     async with Database(url, name="test") as database, database.transaction() as tx:
         await follow_states(tx, table)
+
+
+async def listed(house: Running, role: str = "filer", ident: str = SHOP) -> dict[str, pb.FiledSale]:
+    stub = await sales_stub(house, role, ident)
+    answer = await stub.ListSales(pb.ListSalesRequest(platform=SHOP, page_size=1_000), timeout=SECONDS)
+    return {each.sale.order_number: each for each in answer.sales}
+
+
+async def documents(house: Running, role: str = "filer", ident: str = SHOP) -> dict[str, list[tuple[str, str]]]:
+    """Return the house documents of the sales of the platform by order number."""
+    found = await listed(house, role, ident)
+    return {
+        number: [(one.carrier_identifier, one.number) for one in each.sale.house_documents]
+        for number, each in found.items()
+    }

@@ -16,6 +16,8 @@ from luxor.revenue.v1.sales_pb2_grpc import SaleServiceStub
 BATCH: Final = 500
 ITEMS_MAX: Final = 10_000
 """Items of one request."""
+DOCUMENT_ITEMS: Final = 5
+"""Items that a house document counts as: a request has at most 2,000 documents."""
 PAGE: Final = 1_000
 NOT_COMPARED: Final = ("SALE_VALUE_NOT_COMPARED", "SALE_PAYMENT_NOT_COMPARED")
 """The findings that values, or a payment, could not be compared, which contradict nothing."""
@@ -34,7 +36,7 @@ def read_sales(path: Path) -> tuple[list[tuple[pb.Sale, int]], list[RowError]]:
 async def file_sales(client: Client, sales: Sequence[pb.Sale]) -> list[dict[str, Any]]:
     """File sales, 500 in a request, and return the result of each. Role: filer."""
     results = []
-    for batch in batches_of(sales, lambda each: len(each.items), BATCH, ITEMS_MAX):
+    for batch in batches_of(sales, _items, BATCH, ITEMS_MAX):
         # A request of its own for each run: an order number that was refused before may be free now.
         request = pb.FileSalesRequest(request_id=str(uuid.uuid4()), sales=batch)
         answer = await client.ask("revenue", SaleServiceStub, "FileSales", request, pb.FileSalesResponse)
@@ -64,3 +66,8 @@ async def sales_of(
     )
     answers = pages(client, "revenue", SaleServiceStub, "ListSales", request, pb.ListSalesResponse)
     return [plain(each) async for page in answers for each in page.sales]
+
+
+def _items(sale: pb.Sale) -> int:
+    """Return what a sale counts as in a request, so that neither its items nor its house documents are too many."""
+    return max(len(sale.items), DOCUMENT_ITEMS * len(sale.house_documents))

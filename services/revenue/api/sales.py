@@ -37,6 +37,8 @@ from services.revenue.store.sales import Place, SaleBatch, SaleStore
 
 SALES_MAX: Final = 1_000
 ITEMS_MAX: Final = 10_000
+DOCUMENTS_MAX: Final = 2_000
+"""House documents of a request together: looking one up costs as much as several items, in the transaction as well."""
 PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
 PAGE_BYTES_MAX: Final = 2_000_000
@@ -85,6 +87,9 @@ class SaleService(SaleServiceServicer):
         items = sum(len(each.items) for each in request.sales)
         if items > ITEMS_MAX:
             raise Refusal("BATCH_ITEMS_TOO_MANY", path="sales", count=items, count_max=ITEMS_MAX)
+        documents = sum(len(each.house_documents) for each in request.sales)
+        if documents > DOCUMENTS_MAX:
+            raise Refusal("BATCH_DOCUMENTS_TOO_MANY", path="sales", count=documents, count_max=DOCUMENTS_MAX)
         errors = _element_errors(request.sales, platform, self._now_micros())
         places = [place for place in range(len(request.sales)) if place not in errors]
         table = normalised(sale_table((request.sales[place] for place in places), platform))

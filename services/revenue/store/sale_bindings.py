@@ -36,7 +36,7 @@ BOUND_MAX: Final = 1_000
 """Consignments of one order that are returned; anybody who files may name an order number in any number of consignments."""
 
 _PLATFORMS: Final = "select platform, documents from sale_platform where platform = any($1::text[])"
-_ANY_PLATFORM: Final = "select exists (select from sale_platform)"
+_ANY_PLATFORM: Final = "select count(*) > 0, coalesce(bool_or(documents), false) from sale_platform"
 _LOCK: Final = """
 select pg_advisory_xact_lock(key) from (
     select distinct hashtextextended('luxor order ' || given.platform || ' ' || given.order_number, 0) & 255 as key
@@ -81,14 +81,15 @@ select given.platform, given.order_number, k.mrn from unnest($1::text[], $2::tex
 """  # noqa: S608  # a word of our own
 _ADD: Final = f"""
 insert into sale_binding (platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity,
-    findings, withdrawn, trade, carrier, document, day, bound_at)
+    findings, withdrawn, trade, carrier, document, arrived, day, bound_at)
 select given.platform, given.order_number, given.mrn, given.filing_version, given.sale_version, given.currency, given.net, given.gross,
     given.unit, given.quantity, string_to_array(given.findings, chr(10)), given.withdrawn, given.trade, given.carrier, given.document,
-    {TODAY}, {NOW_MICROS}
+    given.arrived, {TODAY}, {NOW_MICROS}
 from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::smallint[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
-    $10::bigint[], $11::text[], $12::boolean[], $13::text[], $14::text[], $15::text[])
+    $10::bigint[], $11::text[], $12::boolean[], $13::text[], $14::text[], $15::text[],
+    $16::boolean[])
     as given(platform, order_number, mrn, filing_version, sale_version, currency, net, gross, unit, quantity, findings, withdrawn, trade, carrier,
-        document)
+        document, arrived)
 """  # noqa: S608  # expressions of our own
 _EARLIER: Final = f"""
 select k.platform, k.order_number, k.sold, k.mrn, k.filing_version, k.trade, k.withdrawn, k.carrier, k.document
@@ -107,13 +108,29 @@ from (
 """  # noqa: S608  # words and a number of our own
 _COMPARED: Final = f"""
 update sale_binding b set order_number = given.sold, sale_version = given.sale_version, findings = string_to_array(given.findings, chr(10)),
-    trade = null, carrier = case when b.order_number = '{NO_ORDER}' then b.carrier end,
+    trade = case when b.order_number = '{NO_ORDER}' and not b.arrived then b.trade end,
+    carrier = case when b.order_number = '{NO_ORDER}' then b.carrier end,
     document = case when b.order_number = '{NO_ORDER}' then b.document end
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::smallint[], $7::text[])
     as given(platform, order_number, sold, mrn, filing_version, sale_version, findings)
 where b.mrn = any(array[given.mrn]) and b.platform = given.platform and b.order_number = given.order_number
     and b.filing_version = given.filing_version and b.sale_version = {NOT_FILED}
 """  # noqa: S608  # words and a number of our own
+# Goods of which another version arrived have arrived. The array has the store look up a consignment by the index.
+_UNBIND: Final = f"""
+update sale_binding b set order_number = '{NO_ORDER}', sale_version = {NOT_FILED}, findings = '{{}}'
+from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as given(platform, carrier, document, order_number) cross join lateral (
+    select * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number
+        and k.carrier = given.carrier and k.document = given.document offset 0
+) k
+where b.mrn = any(array[k.mrn]) and b.platform = k.platform and b.order_number = k.order_number and b.filing_version = k.filing_version
+    and b.sale_version > {NOT_FILED} and not b.arrived
+    and not exists (select from sale_binding other where other.mrn = any(array[k.mrn]) and other.arrived)
+"""  # noqa: S608  # words and a number of our own
+_ARRIVED: Final = f"""
+update sale_binding set arrived = true, trade = case when sale_version = {NOT_FILED} then trade end
+where mrn = any($1::text[]) and document is not null and not arrived
+"""  # noqa: S608  # a number of our own
 _BOUND: Final = "select mrn, filing_version from sale_binding where mrn = any($1::text[])"
 _LOCK_VERSIONS: Final = "select from sale_binding where mrn = any($1::text[]) order by mrn, filing_version for update"
 _COUNT: Final = """
@@ -146,9 +163,11 @@ class Binding:
     is_withdrawn: bool = False
     """Whether it does not count for the order: the goods never came, or another version of the declaration is active."""
     trade: Trade | None = None
-    """What it states, while its sale is not filed yet."""
+    """What it states, while its sale is not filed yet, or while it may be bound to another one by its house document."""
     document: Document | None = None
     """The house document by which it is bound, or waits with NO_ORDER; while it waits with an order number, the one that it states."""
+    may_have_arrived: bool = False
+    """Whether its goods may have arrived: an amendment of the sale without the document does not unbind it any more."""
 
 
 async def platforms_with_sales(reader: Transaction, platforms: Iterable[str]) -> dict[str, bool]:
@@ -156,9 +175,10 @@ async def platforms_with_sales(reader: Transaction, platforms: Iterable[str]) ->
     return {row["platform"]: row["documents"] for row in await reader.raw.fetch(_PLATFORMS, list(platforms))}
 
 
-async def has_sales(reader: Transaction) -> bool:
-    """Return whether any platform ever filed a sale."""
-    return bool(await reader.raw.fetchval(_ANY_PLATFORM))
+async def has_sales(reader: Transaction) -> tuple[bool, bool]:
+    """Return whether any platform ever filed a sale, and whether any sale ever named a house document."""
+    any_sale, any_document = await reader.raw.fetchrow(_ANY_PLATFORM)
+    return any_sale, any_document
 
 
 async def lock_orders(tx: Transaction, orders: Iterable[Order]) -> None:
@@ -249,6 +269,7 @@ async def add_bindings(tx: Transaction, bindings: Sequence[Binding]) -> None:
         [None if each.trade is None else packed_trade(each.trade) for each in bindings],
         [each.document and each.document.carrier for each in bindings],
         [each.document and each.document.number for each in bindings],
+        [each.may_have_arrived for each in bindings],
     )
 
 
@@ -298,6 +319,20 @@ async def write_comparisons(tx: Transaction, compared: Sequence[tuple[Order, Bin
         [each.sale_version for _, each in compared],
         [_text(each.findings) for _, each in compared],
     )
+
+
+async def unbind(tx: Transaction, freed: Iterable[tuple[PlatformDocument, Order]]) -> None:
+    """Have goods wait for another sale that were bound by house documents to sales which name them no more, unless the goods may have arrived.
+
+    The caller has locked the documents and the orders.
+    """
+    rows = [(*document, number) for document, (_, number) in freed]
+    await tx.raw.execute(_UNBIND, *([row[place] for row in rows] for place in range(4)))
+
+
+async def note_arrivals(tx: Transaction, mrns: Sequence[str]) -> None:
+    """Note that the goods of consignments have arrived, of those that are declared under a house document."""
+    await tx.raw.execute(_ARRIVED, mrns)
 
 
 async def versions_bound(reader: Transaction, mrns: Iterable[str]) -> set[tuple[str, int]]:

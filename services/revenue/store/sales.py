@@ -60,13 +60,14 @@ from unnest((select $1::text[]), (select $2::text[]), (select $3::text[])) as gi
 """
 _CURRENT_WITH_DOCUMENTS: Final = f"""
 with named as materialized ({_OF_DOCUMENTS})
-select s.platform, s.order_number, s.version, s.trade, s.day, {TODAY} as today,
-    (select array_agg(n.carrier || ' ' || n.document) from named n where n.platform = s.platform and n.order_number = s.order_number)
+select s.platform, s.order_number, s.version, s.trade, s.day, {TODAY} as today, wanted.documents
 from (
-    select platform collate "C", order_number collate "C"
-    from unnest((select $4::text[]), (select $5::text[])) as given(platform, order_number)
-    union select platform, order_number from named
-) as wanted(platform, order_number) cross join lateral (
+    select platform, order_number, array_agg(document) filter (where document is not null) as documents from (
+        select platform collate "C" as platform, order_number collate "C" as order_number, null::text as document
+        from unnest((select $4::text[]), (select $5::text[])) as given(platform, order_number)
+        union all select platform, order_number, carrier || ' ' || document from named
+    ) each group by platform, order_number
+) wanted cross join lateral (
     select * from sale k where k.platform = wanted.platform and k.order_number = wanted.order_number order by k.version desc limit 1
 ) s
 """  # noqa: S608  # expressions of our own

@@ -12,23 +12,36 @@ from libs.columns.digest import row_digests
 from libs.customs.time import day_text
 from libs.store.database import Database, Transaction
 from libs.store.tables import schema
+from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.revenue.v1 import sales_pb2 as pb
 from services.revenue.__main__ import assemble
 from services.revenue.api.quote_codes import normalised
+from services.revenue.api.sales import DOCUMENTS_MAX
 from services.revenue.commands.sales.search import GoodsSearch
 from services.revenue.jobs.sale_searches import SaleSearchJob
 from services.revenue.sales.content import sale_table
 from services.revenue.sales.documents import PlatformDocument
 from services.revenue.store.sale_searches import REPEAT_SECONDS
 from services.revenue.store.sales import REFERENCE_SPAN, CurrentSale, SaleStore
-from tests.revenue.sale_goods import SHOP, assess, bound, consignment, mrn, pieces
-from tests.revenue.sales import SECONDS, file, outcomes, sale, sales_stub
+from tests.revenue.sale_goods import (
+    EXPRESS,
+    POST,
+    SHOP,
+    also,
+    announce,
+    assess,
+    bound,
+    consignment,
+    documents,
+    listed,
+    mrn,
+    pieces,
+    travelling,
+)
+from tests.revenue.sales import file, outcomes, sale, sales_stub
 from tests.support.cutting_proxy import ANSWER, COMMIT, Cut, CuttingProxy
 from tests.support.services import Running, running
-
-POST, EXPRESS = ("ZPOST", "RR123456785TR"), ("FASTAIR", "HAWB-1")
-"""A postal item and a house air waybill."""
 
 
 @pytest.fixture(autouse=True)
@@ -64,32 +77,6 @@ async def expire(url: str) -> str:
             await schema.ensure_day_partitions(tx, table, [today - 201], span=span)
             await tx.raw.execute(f"update {table} set day = day - 201 where day = $1", today)
     return f"SALE_EXPIRED {day_text(today)} / {day_text(today - 1)}"
-
-
-def travelling(document: tuple[str, str], price: int = 2_500, quantity: int = 1) -> filing.Consignment:
-    """Return a consignment of a platform that states its house document and no order number."""
-    return consignment(pieces("-"), price=price, quantity=quantity, document=document)
-
-
-def also(row: filing.Consignment, document: tuple[str, str]) -> filing.Consignment:
-    """Return a consignment that states an order number with a house document beside it."""
-    row.carrier_identifier, row.house_document.number = document
-    return row
-
-
-async def listed(house: Running, role: str = "filer", ident: str = SHOP) -> dict[str, pb.FiledSale]:
-    stub = await sales_stub(house, role, ident)
-    answer = await stub.ListSales(pb.ListSalesRequest(platform=SHOP), timeout=SECONDS)
-    return {each.sale.order_number: each for each in answer.sales}
-
-
-async def documents(house: Running, role: str = "filer", ident: str = SHOP) -> dict[str, list[tuple[str, str]]]:
-    """Return the house documents of the sales of the platform by order number."""
-    found = await listed(house, role, ident)
-    return {
-        number: [(one.carrier_identifier, one.number) for one in each.sale.house_documents]
-        for number, each in found.items()
-    }
 
 
 async def test_goods_without_an_order_number_are_bound_by_the_house_documents_of_several_carriers(
@@ -166,6 +153,53 @@ async def test_goods_are_bound_to_a_sale_that_names_their_house_document_after_t
     assert (shown.sale_version, shown.house_document.number) == (2, "H7")
     assert await file(shop, [pieces("after", documents=[later[0]])], "r4") == results
     assert await bound(house) == found
+
+
+AWAITING, RELEASED = clearance.STATE_AWAITING_ARRIVAL, clearance.STATE_RELEASED
+
+
+async def test_goods_that_have_not_arrived_leave_a_sale_that_names_their_house_document_no_more(
+    house: Running, database_url: str
+) -> None:
+    shop = await sales_stub(house)
+    await file(shop, [pieces("1", documents=[POST, EXPRESS]), pieces("2")], "r1")
+    # Goods that are expected, arrived, released and amended after their arrival, some under an order number, and all contradictory.
+    rows = [travelling(POST, 2_600), travelling(POST), travelling(POST), travelling(POST), travelling(EXPRESS)]
+    await assess(house, [*rows, consignment(pieces("1"))])
+    await announce(database_url, *((place, 1, AWAITING, False) for place in (0, 4, 5)))
+    await announce(database_url, (1, 1, clearance.STATE_HELD, False), (3, 1, AWAITING, False), arrived=True)
+    await announce(database_url, (2, 1, RELEASED, True))
+    await assess(house, [travelling(POST)], first=3, version=2)
+    before = (await bound(house))["1"]
+    assert [each[0] for each in before] == [mrn(place) for place in (0, 1, 2, 3, 4, 5)]
+    # The goods stay while the document does, and findings too.
+    await file(shop, [pieces("1", 9_999, replaces=1, documents=[POST, EXPRESS])], "r2")
+    assert (await bound(house))["1"] == before
+    await file(shop, [pieces("1", 9_999, replaces=2, documents=[EXPRESS])], "r3")
+    assert await bound(house) == {"1": before[1:], "2": []}
+    # The other sale gets what waits, compared with it alone, and the amendment of what stayed at the first one stays there.
+    await file(shop, [pieces("2", replaces=1, documents=[POST])], "r4")
+    assert await bound(house) == {"1": before[1:], "2": [(mrn(0), [], False)]}
+    await announce(database_url, (3, 2, clearance.STATE_HELD, False), arrived=True)
+    assert (await bound(house))["1"][-1][::2] == (mrn(3), False)
+    # Both amendments in one request.
+    moved = [pieces("2", replaces=2), pieces("1", 2_000, 1, replaces=3, documents=[EXPRESS, POST])]
+    assert outcomes(await file(shop, moved, "r5")) == [3, 4]
+    found = await bound(house)
+    assert found["2"] == []
+    assert {each[0] for each in found["1"]} == {each[0] for each in before}
+    assert (await listed(house))["2"].state == pb.SALE_STATE_OPEN
+
+
+async def test_goods_of_a_search_stay_with_their_sale_because_they_may_have_arrived(
+    house: Running, database_url: str
+) -> None:
+    shop = await sales_stub(house)
+    await assess(house, [travelling(POST)])
+    await file(shop, [pieces("1", documents=[POST])], "r1")
+    assert await search(database_url)
+    await file(shop, [pieces("1", replaces=1), pieces("2", documents=[POST])], "r2")
+    assert await bound(house) == {"1": [(mrn(0), [], False)], "2": []}
 
 
 @pytest.mark.parametrize("before", [[], [pieces("0")]], ids=["the first sale", "the first house document"])
@@ -365,6 +399,19 @@ async def test_a_batch_reads_the_sales_of_orders_and_documents_at_once_and_those
     assert looked_up == [(20, 40), (0, 1)]
 
 
+async def test_a_request_has_as_many_house_documents_as_are_accepted(house: Running) -> None:
+    """All of them are new, then replaced by others of the same number, which other sales of the request have had before."""
+    shop = await sales_stub(house)
+    names = [[("ZPOST", f"N{order}-{number}") for number in range(20)] for order in range(DOCUMENTS_MAX // 20)]
+    made = [sale(str(order), documents=named) for order, named in enumerate(names)]
+    assert outcomes(await file(shop, made, "r1")) == [1] * len(made)
+    others = [sale(f"x{order}", documents=named) for order, named in enumerate(names)]
+    assert outcomes(await file(shop, others, "r2")) == ["HOUSE_DOCUMENT_REUSED"] * len(made)
+    bare = [sale(str(order), replaces=1) for order in range(len(made))]
+    assert outcomes(await file(shop, [*bare, *others], "r3")) == [2] * len(made) + [1] * len(made)
+    assert (await documents(house))["x7"] == sorted(names[7])
+
+
 async def test_goods_and_house_documents_at_once_at_two_replicas_find_each_other_once(database_url: str) -> None:
     async with (
         running("revenue", assemble, database_url) as first,
@@ -415,3 +462,26 @@ async def test_a_lost_answer_of_the_store_names_and_binds_nothing_twice(database
             (mrn(1), ["SALE_VALUE_DIFFERS 5100 EUR / 5000 EUR"], False),
         ]
         assert await documents(house) == {"0": [EXPRESS], "1": [POST]}
+
+
+async def test_very_many_goods_of_a_house_document_before_its_sale_are_compared_in_parts(
+    house: Running, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.revenue.commands.sales.bind.EARLIER_MAX", 2)
+    shop = await sales_stub(house)
+    await file(shop, [pieces("0", documents=[EXPRESS])], "r1")
+    assert await search(database_url)
+    assert await search(database_url, later=REPEAT_SECONDS)
+    for place in range(4):
+        await assess(house, [travelling(POST)], first=place)
+    # One of them names the order.
+    await assess(house, [consignment(pieces("1"), price=2_500, quantity=1)], first=4)
+    await file(shop, [pieces("1", documents=[POST])], "r2")
+    exceeded = [
+        [f"SALE_QUANTITY_EXCEEDED {number}000 H87 / 2000 H87", f"SALE_VALUE_DIFFERS {number * 2_500} EUR / 5000 EUR"]
+        for number in (3, 4, 5)
+    ]
+    # The one with the order number is shown while it waits.
+    assert [each[:2] for each in (await bound(house))["1"]] == [(mrn(0), []), (mrn(1), []), (mrn(4), [])]
+    assert await search(database_url)
+    assert [findings for _, findings, _ in (await bound(house))["1"]] == [[], [], *exceeded]

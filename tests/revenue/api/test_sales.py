@@ -212,11 +212,20 @@ async def test_requests_are_refused_as_a_whole_with_a_reason(house: Running) -> 
     stub, officer = await sales_stub(house), await sales_stub(house, "officer", "ann")
     full = sale("1")
     full.items.extend([full.items[0]] * 998)
+    documents = [("ZPOST", f"N{number}") for number in range(20)]
     await file(stub, [sale("1")], "used")
     for call, reason in (
         (file(stub, [], "r1"), "BATCH_EMPTY"),
         (file(stub, [sale("1")] * 1_001, "r1"), "BATCH_TOO_LARGE"),
         (file(stub, [full] * 10 + [sale("2")] * 11, "r1"), "BATCH_ITEMS_TOO_MANY"),
+        (
+            file(
+                stub,
+                [*(sale(str(number), documents=documents) for number in range(100)), sale("x", documents=[("Z", "1")])],
+                "r1",
+            ),
+            "BATCH_DOCUMENTS_TOO_MANY",
+        ),
         (file(stub, [sale("1")], ""), "REQUEST_ID_MISSING"),
         (file(stub, [sale("2")], "used"), "REQUEST_REUSED"),
         (file(officer, [sale("1")], "r1"), "ROLE_NOT_ALLOWED"),

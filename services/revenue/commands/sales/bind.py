@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -44,7 +44,9 @@ from services.revenue.store.sale_bindings import (
     late_among,
     lock_documents,
     lock_orders,
+    note_arrivals,
     platforms_with_sales,
+    unbind,
     write_comparisons,
 )
 from services.revenue.store.sales import CurrentSale, SaleStore
@@ -185,6 +187,7 @@ async def bind(tx: Transaction, orders: SoldOrders, fresh: npt.NDArray[np.intp])
                 trade.amounts,
                 findings,
                 is_withdrawn=version > 1,
+                trade=document and trade,
                 document=document,
             )
         )
@@ -235,30 +238,47 @@ def _other_order(order: Order, owner: Order | None) -> list[Finding]:
     return [] if owner in (None, order) else [Finding(OTHER_ORDER, order[1], owner[1])]
 
 
-def binding_before_sale(order: Order, mrn: str, version: int, trade: Trade, document: Document | None) -> Binding:
+def binding_before_sale(
+    order: Order, mrn: str, version: int, trade: Trade, document: Document | None, *, may_have_arrived: bool = False
+) -> Binding:
     """Return the binding of a version of a consignment to an order without a sale; the first version counts until another is announced."""
     return Binding(
-        order, mrn, version, NOT_FILED, trade.amounts, [], is_withdrawn=version > 1, trade=trade, document=document
+        order,
+        mrn,
+        version,
+        NOT_FILED,
+        trade.amounts,
+        [],
+        is_withdrawn=version > 1,
+        trade=trade,
+        document=document,
+        may_have_arrived=may_have_arrived,
     )
 
 
 async def bind_earlier(
-    tx: Transaction, store: SaleStore, orders: Iterable[Order], documents: Iterable[PlatformDocument] = ()
+    tx: Transaction,
+    store: SaleStore,
+    orders: Iterable[Order],
+    documents: Iterable[PlatformDocument] = (),
+    freed: Collection[tuple[PlatformDocument, Order]] = (),
 ) -> bool:
     """Compare the sales of orders and house documents with the consignments that were assessed before them; return whether more are left.
 
     These are EARLIER_MAX versions at most. Each is compared together with those that were assessed before it, as if the sale had been filed
-    first. The caller has stored the sales.
+    first. Before that, goods are unbound from the sales that named the `freed` documents in the version before. The caller has stored the sales.
     """
-    own, named = sorted(set(orders)), sorted(set(documents))
+    own, named = sorted(set(orders)), sorted({*documents, *(document for document, _ in freed)})
     owners: dict[PlatformDocument | None, Order] = {}
     if named:
         await lock_documents(tx, named)
         owners = _owners(await store.current(tx, (), named))
-    distinct = sorted({*own, *owners.values()})
+    distinct = sorted({*own, *owners.values(), *(order for _, order in freed)})
     if not distinct:
         return False
     await lock_orders(tx, distinct)
+    if freed:
+        await unbind(tx, freed)
     found = await earlier_bindings(tx, own, {each: owners[each] for each in named if each in owners}, EARLIER_MAX + 1)
     if not found:
         return False
@@ -295,10 +315,15 @@ def _by_consignment(earlier: Sequence[EarlierGoods]) -> Iterable[tuple[tuple[Ord
 async def follow_states(tx: Transaction, states: Table) -> None:
     """Count of each consignment the version of the filing that clearance announces as active, and none of those that never came.
 
-    Where no platform ever filed a sale, nothing is looked up.
+    Where no platform ever filed a sale, nothing is looked up. Goods that are bound by a house document stay with their sale once they have arrived.
     """
-    if not await has_sales(tx):
+    any_sale, any_document = await has_sales(tx)
+    if not any_sale:
         return
+    if any_document:
+        arrived = np.flatnonzero(states.ints("arrived_at").valid | ~never_released(states))
+        if len(arrived):
+            await note_arrivals(tx, states.strings("mrn").take(arrived).tolist())
     states = newest(states)
     ended = np.isin(states.ints("state").values, (clearance.STATE_INVALIDATED, clearance.STATE_EXPIRED))
     ended &= never_released(states)

@@ -93,7 +93,8 @@ class FileSales:
 
         async def work(tx: Transaction) -> pb.FileSalesResponse:
             await self._store.lock(tx, batch.platform)
-            decided = decide(batch.keys, rows, *await self._stored(tx, batch))
+            stored, holders = await self._stored(tx, batch)
+            decided = decide(batch.keys, rows, stored, holders)
             content = packed
             if decided.fresh != expected:
                 # Another call stored some of them meanwhile.
@@ -101,7 +102,7 @@ class FileSales:
             if decided.fresh:
                 keys, stated = [batch.keys[row] for row in decided.fresh], [trades[row] for row in decided.fresh]
                 await self._store.add(tx, batch.platform, keys, stated, content)
-                await self._bind_earlier(tx, batch.platform, keys)
+                await self._bind_earlier(tx, batch.platform, keys, _freed(stored, keys))
             of_rows = refused | _errors_of(batch, decided)
             by_place = {**errors, **{batch.places[row]: error for row, error in of_rows.items()}}
             repeated = len(decided.stored) + len(decided.same)
@@ -112,13 +113,19 @@ class FileSales:
             batch.platform, await once(self._store.database, pb.FileSalesResponse, request, work)
         )
 
-    async def _bind_earlier(self, tx: Transaction, platform: str, stored: Sequence[SaleKey]) -> None:
-        """Bind goods that were declared before their sale, or its house document, was filed; `stored` are the new sales."""
+    async def _bind_earlier(
+        self, tx: Transaction, platform: str, stored: Sequence[SaleKey], freed: Sequence[tuple[Document, str]]
+    ) -> None:
+        """Bind goods that were declared before their sale, or its house document, was filed; `stored` are the new sales.
+
+        Goods of the `freed` documents are unbound from the sale of the order number that named each before.
+        """
         first_versions = [(platform, each.order_number) for each in stored if each.version == 1]
         named = {PlatformDocument(platform, *document) for each in stored for document in each.documents}
         if named:
             await note_documents(tx, platform)
-        if await bind_earlier(tx, self._store, first_versions, named):
+        unbound = [(PlatformDocument(platform, *document), (platform, number)) for document, number in freed]
+        if await bind_earlier(tx, self._store, first_versions, named, unbound):
             await request_search(tx, platform)
 
     async def completed(self, platform: str, response: pb.FileSalesResponse) -> pb.FileSalesResponse:
@@ -158,6 +165,18 @@ class FileSales:
         return stored, {
             document: order[1] for order, sale in sales.items() if order not in expired for document in sale.documents
         }
+
+
+def _freed(stored: Mapping[str, Sequence[StoredVersion]], new: Sequence[SaleKey]) -> list[tuple[Document, str]]:
+    """Return the house documents that sales named in their last stored version and name in their new one no more, each with the order number."""
+    last = {each.order_number: each for each in new}
+    return [
+        (document, number)
+        for number, key in last.items()
+        if stored.get(number)
+        for document in max(stored[number], key=lambda each: each.version).documents
+        if document not in key.documents
+    ]
 
 
 def _rows(rows: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

@@ -136,7 +136,10 @@ class GoodsSearch:
         await add_bindings(
             tx,
             [
-                binding_before_sale(each.order, each.mrn, each.version, each.trade, each.document)
+                # Their states were announced before.
+                binding_before_sale(
+                    each.order, each.mrn, each.version, each.trade, each.document, may_have_arrived=True
+                )
                 for each in fresh.values()
             ],
         )

@@ -27,6 +27,8 @@ def upgrade() -> None:
     op.execute("alter table sale_platform add column documents boolean not null default false")
     # The document by which a consignment is bound. While it waits for the sale that names it, its order number is "".
     op.execute('alter table sale_binding add column carrier text collate "C", add column document text collate "C"')
+    # Whether the goods have arrived, or may have: an amendment of the sale binds them to no other one.
+    op.execute("alter table sale_binding add column arrived boolean not null default false")
     op.execute(
         "create index sale_binding_document on sale_binding (platform, carrier, document) where order_number = ''"
     )

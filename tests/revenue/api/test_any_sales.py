@@ -1,0 +1,125 @@
+"""Sales with house documents, and goods that name their platform, in any sequence: what is bound is what docs/sales.md defines."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from luxor.clearance.v1 import clearance_pb2 as clearance
+from services.revenue.__main__ import assemble
+from tests.revenue.sale_goods import (
+    EXPRESS,
+    POST,
+    also,
+    announce,
+    assess,
+    bound,
+    consignment,
+    documents,
+    mrn,
+    pieces,
+    travelling,
+)
+from tests.revenue.sales import file, outcomes, sales_stub
+from tests.support.services import Running, running
+
+
+@pytest_asyncio.fixture
+async def house(database_url: str) -> AsyncIterator[Running]:
+    async with running("revenue", assemble, database_url) as service:
+        yield service
+
+
+@dataclass
+class Goods:
+    """A consignment of the model."""
+
+    order: str
+    """Its order number, "" for none."""
+    document: tuple[str, str]
+    has_arrived: bool = False
+    sale: str = ""
+    """The order of the sale that it is bound to by its house document, "" for none."""
+
+
+class Model:
+    """What docs/sales.md defines of the sales of one platform, and of the goods that name it."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, list[tuple[int, frozenset[tuple[str, str]]]]] = {}
+        self.goods: list[Goods] = []
+
+    def owner(self, document: tuple[str, str]) -> str:
+        """Return the order whose current version names a document, "" for none."""
+        return next((order for order, each in self.versions.items() if document in each[-1][1]), "")
+
+    def sell(self, order: str, price: int, replaced: int, named: frozenset[tuple[str, str]]) -> str | int:
+        """File a sale; return its version, or the reason of its refusal."""
+        versions = self.versions.get(order, [])
+        if replaced < len(versions):
+            same = versions[replaced] == (price, named)
+            return replaced + 1 if same else "VERSION_REPLACED" if replaced else "ORDER_REUSED"
+        if replaced > len(versions):
+            return "AMENDED_VERSION_UNKNOWN" if versions else "AMENDED_SALE_UNKNOWN"
+        if any(self.owner(each) not in ("", order) for each in named):
+            return "HOUSE_DOCUMENT_REUSED"
+        self.versions.setdefault(order, []).append((price, named))
+        for each in self.goods:
+            if not each.order:
+                if each.sale == order and each.document not in named and not each.has_arrived:
+                    each.sale = ""
+                each.sale = each.sale or self.owner(each.document)
+        return replaced + 1
+
+    def declare(self, order: str, document: tuple[str, str]) -> None:
+        """Assess a consignment."""
+        self.goods.append(Goods(order, document, sale="" if order else self.owner(document)))
+
+    def bound(self) -> dict[str, set[str]]:
+        """Return the MRNs of each sale."""
+        return {
+            order: {mrn(place) for place, each in enumerate(self.goods) if order in (each.order, each.sale)}
+            for order in self.versions
+        }
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_any_sequence_of_sales_and_goods_binds_them_as_the_model(
+    house: Running, database_url: str, seed: int
+) -> None:
+    chance, model, shop = random.Random(seed), Model(), await sales_stub(house)
+    known = [POST, EXPRESS, ("FASTAIR", POST[1]), ("AIRCO", "7")]
+    model.sell("first", 5_000, 0, frozenset([("AIRCO", "FIRST")]))
+    await file(shop, [pieces("first", documents=[("AIRCO", "FIRST")])], "first")
+    for step in range(30):
+        kind = chance.choice(("sell", "sell", "declare", "declare", "arrive"))
+        if kind == "sell":
+            made, expected = [], []
+            for _ in range(chance.choice((1, 1, 3))):
+                order, price = chance.choice("abc"), chance.choice((5_000, 6_000))
+                replaced = max(0, len(model.versions.get(order, ())) + chance.choice((0, 0, 0, 0, -1, 1)))
+                named = chance.sample(known, chance.choice((0, 1, 1, 2)))
+                expected.append(model.sell(order, price, replaced, frozenset(named)))
+                made.append(pieces(order, price, replaces=replaced, documents=named))
+            results = [await file(shop, made, f"r{step}{repeat}") for repeat in chance.choice(("a", "aa", "ab"))]
+            assert outcomes(results[0]) == expected, step
+        elif kind == "declare":
+            first, rows = len(model.goods), []
+            for _ in range(chance.choice((1, 2, 4))):
+                order, document = chance.choice(("", "", "a", "b", "c")), chance.choice(known)
+                model.declare(order, document)
+                rows.append(also(consignment(pieces(order)), document) if order else travelling(document))
+            for _ in range(chance.choice((1, 2))):
+                await assess(house, rows, first=first)
+        elif model.goods:
+            place = chance.randrange(len(model.goods))
+            model.goods[place].has_arrived = True
+            await announce(database_url, (place, 1, clearance.STATE_AWAITING_ARRIVAL, False), arrived=True)
+        found = {order: {each[0] for each in goods} for order, goods in (await bound(house)).items()}
+        assert found == model.bound(), step
+    named_now = {order: sorted(versions[-1][1]) for order, versions in model.versions.items()}
+    assert {order: sorted(each) for order, each in (await documents(house)).items()} == named_now

@@ -57,12 +57,14 @@ ELEMENTS: Final = {"payment.payer": ("bank", PROVIDER), "buyer.name": (MARKETPLA
 """What parts add, and who files them."""
 NAMES: Final = ("", "Ada Example", "Bob Example")
 PRICES: Final = (1_000, 2_000)
-OWNERS: Final = ("shop", "shop", "rival", "shop")
+OWNERS: Final = ("shop", "shop", "rival", "shop", "shop")
 """Who files the consignment of each slot."""
-ORDERS: Final = (0, 1, 0, 3)
+ORDERS: Final = (0, 1, 0, 3, 4)
 """The order that it names: the rival names one of the shop's."""
+BY_DOCUMENT: Final = 4
+"""The slot, and its order, whose consignment states no order number: the sale names its house document. No part is linked to it by the order."""
 SHARED_ORDER: Final = 0
-LANES: Final = ("GREEN", "GREEN", "GREEN", "YELLOW")
+LANES: Final = ("GREEN", "GREEN", "GREEN", "YELLOW", "GREEN")
 HELD: Final = {clearance_pb.STATE_HELD, clearance_pb.STATE_DOCUMENTS_REQUESTED}
 STATES: Final = {
     ("GREEN", False): {clearance_pb.STATE_AWAITING_ARRIVAL},
@@ -302,6 +304,8 @@ class Filings(RuleBasedStateMachine):
         row.destination_country = "DE"
         row.declarant.name, row.declarant.identifier = "Broker", "DE123456789012345"
         row.order.platform, row.order.number = MARKETPLACE, self.order(ORDERS[slot.place])
+        if slot.place == BY_DOCUMENT:
+            row.order.ClearField("number")
         row.payment.provider = "bank"
         row.items[0].price.minor = price
         for path, value in zip(ELEMENTS, (payer, buyer), strict=True):
@@ -385,6 +389,8 @@ class Filings(RuleBasedStateMachine):
     async def _file_part(self, path: str, slot: Slot, value: str) -> None:
         filer, role = ELEMENTS[path]
         order = ORDERS[slot.place]
+        if slot.place == BY_DOCUMENT:
+            return
         if sum(each.order.number == self.order(order) for by, each in self.filed_parts if by == filer) == 5:
             return
         content = put(Consignment(), path, value)
@@ -501,7 +507,8 @@ class Filings(RuleBasedStateMachine):
             )
         else:
             expected = "AMENDED_VERSION_UNKNOWN" if versions else "AMENDED_SALE_UNKNOWN"
-        made = sales.sale(self.order(number), price, replaces=replaced)
+        documents = [(CARRIER, f"H-{self.slots[number].reference}")] if number == BY_DOCUMENT else []
+        made = sales.sale(self.order(number), price, replaces=replaced, documents=documents)
         assert [await self.world.sell(made, self.request()) for _ in range(2)] == [expected] * 2
 
     @rule(slot=PLACE)
@@ -630,6 +637,8 @@ class Filings(RuleBasedStateMachine):
         assert [sale.receipt.version, sale.sale.items[0].price.minor] == [len(prices), prices[-1]]
         counts = any(not each.withdrawn for each in sale.consignments)
         assert sale.state == (sales_pb2.SALE_STATE_DECLARED if counts else sales_pb2.SALE_STATE_OPEN)
+        named = {each.mrn: each.house_document.number for each in sale.consignments}
+        assert all(bool(each) == (number == BY_DOCUMENT) for each in named.values()), named
         if number != SHARED_ORDER:
             findings = {each.mrn: [one.reason for one in each.findings] for each in sale.consignments}
             for each in slots:

@@ -9,25 +9,16 @@ import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from libs.sandbox import findings
+from libs.sandbox.findings import Finding
+from libs.sandbox.responses.calls import OF_CALLS, ROLE_OF, Subject
+from libs.sandbox.responses.failures import FAILURES, CallFailure
+from libs.server.identity import Role
+
 DELAY_SECONDS_MAX: Final = 999
 REFERENCE_CHARACTERS_MAX: Final = 22
 """Of the contract: the services refuse longer references, so they select nothing."""
 _REFERENCE: Final = re.compile(r"([A-Z]+)(?:\.([0-9]{1,3}))?-.+", re.DOTALL)
-
-
-class CallFailure(enum.StrEnum):
-    """What goes wrong with the first call that files a consignment. Later calls with it pass."""
-
-    DOWN = "DOWN"
-    """UNAVAILABLE, and nothing was filed."""
-    BUSY = "BUSY"
-    """RESOURCE_EXHAUSTED with RetryInfo, until its time is over; nothing was filed."""
-    FAIL = "FAIL"
-    """INTERNAL, and nothing was filed."""
-    SLOW = "SLOW"
-    """No answer before the deadline of the call, and nothing was filed."""
-    LOST = "LOST"
-    """The consignments are filed, and the answer is lost: UNAVAILABLE."""
 
 
 class Act(enum.StrEnum):
@@ -36,10 +27,13 @@ class Act(enum.StrEnum):
     NONE = "-"
     CORRECT = "files it again under the same reference, with a new request_id"
     RETRY = "sends the same call again, with the same request_id"
+    RENEW = "sends the same content again, with a new request_id"
+    RENAME = "sends it under another reference"
     ANSWER = "answers the request (AnswerControls)"
     ANSWER_LATE = "answers the request after the notice CONTROL_REMINDED"
     AMEND = "amends version 1 after the notice DECIDED"
     AMEND_LATE = "amends version 1 after the notice RELEASED"
+    AMEND_TWICE = "amends version 1 after the notice DECIDED, and after the refusal amends the current version, with a new request_id"
     WITHDRAW = "invalidates version 1 after the notice DECIDED"
 
 
@@ -48,6 +42,7 @@ AFTER: Final = {
     Act.ANSWER_LATE: "CONTROL_REMINDED",
     Act.AMEND: "DECIDED",
     Act.AMEND_LATE: "RELEASED",
+    Act.AMEND_TWICE: "DECIDED",
     Act.WITHDRAW: "DECIDED",
 }
 """The notice after which the client acts."""
@@ -76,6 +71,15 @@ class Case:
     failure: CallFailure | None = None
     owes: bool = False
     """Whether the goods must owe something at the border, so that the case is complete."""
+    finding: Finding | None = None
+    """What a service finds wrong with what the client sends."""
+    subject: Subject = Subject.CONSIGNMENT
+    """What the reference belongs to; only cases of consignments have notices and a state."""
+
+    @property
+    def role(self) -> Role:
+        """Return the role of the account that goes through it."""
+        return ROLE_OF[self.subject]
 
 
 class Selected(NamedTuple):
@@ -95,8 +99,33 @@ _RELEASED: Final = (_SETTLE, _ARRIVE)
 _DECIDED_RELEASED: Final = ("DECIDED", "RELEASED")
 
 
-def _failing(failure: CallFailure, meaning: str) -> Case:
-    return Case(failure.value, meaning, _DECIDED_RELEASED, "RELEASED", _RELEASED, Act.RETRY, failure)
+def _failing(failure: CallFailure) -> Case:
+    how = FAILURES[failure]
+    wait = ", until the time in RetryInfo is over (the delay, or 1 s)" if how.waits else ""
+    stored = "" if failure is CallFailure.LOST else "; nothing is filed"
+    meaning = f"{_sentence(how.meaning)} (`{how.reason}`){wait}{stored}. Then as RELEASE."
+    act = Act.RENEW if how.renews else Act.RETRY
+    return Case(failure.value, meaning, _DECIDED_RELEASED, "RELEASED", _RELEASED, act, failure)
+
+
+def _case_of(finding: Finding, subject: Subject = Subject.CONSIGNMENT) -> Case:
+    """Return the case of a finding: refused until the client corrects it, or accepted with a warning."""
+    where = f"`{finding.reason}` at `{finding.path}`" if finding.path else f"`{finding.reason}`"
+    is_filing = subject is Subject.CONSIGNMENT
+    notices, state = (finding.notices, finding.state) if is_filing and not finding.is_final else ((), "")
+    if finding.warns:
+        meaning, act = f"Accepted with the warning {where}: {finding.defect}.", Act.NONE
+    elif finding.amends:
+        meaning, act = f"The amendment is refused, {where}: {finding.defect}.", Act.AMEND_TWICE
+    else:
+        act = Act.RENAME if finding.is_final else Act.CORRECT
+        then = "" if finding.is_final else " A new call with the reference is accepted."
+        meaning = f"Refused, {where}: {finding.defect}.{then}"
+    return Case(finding.name, meaning, notices, state, (), act, finding=finding, subject=subject)
+
+
+def _sentence(clause: str) -> str:
+    return clause[0].upper() + clause[1:]
 
 
 def _requested(name: str, form: str, meaning: str, result: str = "conform") -> Case:
@@ -201,24 +230,10 @@ _ALL: Final = (
         "TOOLATE", "The goods are released at once, so that an amendment is refused.",
         ("DECIDED", "RELEASED", "AMENDMENT_REFUSED"), "RELEASED", _RELEASED, Act.AMEND_LATE,
     ),
-    Case(
-        "REFUSED",
-        "The consignment is refused (`ELEMENT_MISSING`, as if the description of its first item were empty), also if the same call is sent again. "
-        "A new call with the reference is accepted; then as RELEASE. Only of `SubmitConsignments`, not of columns.",
-        _DECIDED_RELEASED,
-        "RELEASED",
-        _RELEASED,
-        Act.CORRECT,
-    ),
     Case("WITHDRAW", "The filer withdraws its declaration.", ("DECIDED", "INVALIDATED"), "INVALIDATED", (), Act.WITHDRAW),
-    _failing(CallFailure.DOWN, "The first call fails with UNAVAILABLE (`SHUTTING_DOWN`); nothing was filed. Then as RELEASE."),
-    _failing(
-        CallFailure.BUSY,
-        "Calls fail with RESOURCE_EXHAUSTED (`OVERLOADED`) until the time in RetryInfo is over (the delay, or 1 s). Then as RELEASE.",
-    ),
-    _failing(CallFailure.FAIL, "The first call fails with INTERNAL (`INTERNAL`); nothing was filed. Then as RELEASE."),
-    _failing(CallFailure.SLOW, "The first call has no answer before its deadline; nothing was filed. Then as RELEASE."),
-    _failing(CallFailure.LOST, "The first call files the goods, and its answer is lost (UNAVAILABLE, `SHUTTING_DOWN`). Then as RELEASE."),
+    *map(_failing, CallFailure),
+    *map(_case_of, findings.FINDINGS),
+    *(_case_of(finding, subject) for subject, found in OF_CALLS.items() for finding in found),
 )  # fmt: skip
 CASES: Final[dict[str, Case]] = {case.name: case for case in _ALL}
 """All cases by name."""
@@ -243,9 +258,16 @@ NOT_COVERED: Final = {
 """Kinds of notices that no case has, and why."""
 
 
-def selected(local_reference: str) -> Selected | None:
-    """Return the case and the delay that a local reference selects, or None."""
-    is_long = len(local_reference) > REFERENCE_CHARACTERS_MAX
-    match = None if is_long else _REFERENCE.fullmatch(local_reference)
+def cases_of(role: Role) -> dict[str, Case]:
+    """Return the cases that an account of a role goes through, by name."""
+    return {name: case for name, case in CASES.items() if case.role is role}
+
+
+def selected(reference: str, subject: Subject = Subject.CONSIGNMENT) -> Selected | None:
+    """Return the case and the delay that a reference selects, or None; of a consignment it is the local reference."""
+    is_long = len(reference) > REFERENCE_CHARACTERS_MAX
+    match = None if is_long else _REFERENCE.fullmatch(reference)
     case = CASES.get(match[1]) if match else None
-    return Selected(case, int(match[2] or 0)) if match and case else None
+    if match is None or case is None or case.subject is not subject:
+        return None
+    return Selected(case, int(match[2] or 0))

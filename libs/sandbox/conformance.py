@@ -13,30 +13,22 @@ from libs.client.clearance import controls
 from libs.client.client import Client
 from libs.client.errors import LuxorError, from_rpc
 from libs.client.filing.files import Read, read_jsonl, template
-from libs.sandbox.cases import AFTER, CASES, Act, CallFailure, Case
-from libs.server.transport.channel import options
+from libs.sandbox.cases import AFTER, CASES, Act, Case, cases_of
+from libs.sandbox.findings import Finding
+from libs.sandbox.responses.calls import BY_SUBJECT, Subject
+from libs.sandbox.responses.exchange import ANSWER_SECONDS, message_of, plain_channel, send
+from libs.sandbox.responses.failures import FAILURES, CallFailure
+from libs.server.identity import Role
 from libs.server.transport.tls import Material, Party
-from luxor.clearance.v1 import clearance_pb2
+from luxor.clearance.v1 import carriers_pb2, clearance_pb2
 from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND, MESSAGE_FUNCTION_INVALIDATE, Consignment
 from luxor.ingestion.v1 import ingestion_pb2
 
 CASE_SECONDS: Final = 60.0
 """How long the notices of a case may take."""
-REFUSAL: Final = ("ELEMENT_MISSING", "consignments[0].items[0].description")
-"""Reason and path of the consignment that is refused."""
-ANSWER_SECONDS: Final = 20.0
-"""Deadline of the other calls that fail."""
 SLOW_SECONDS: Final = 2.0
 """Deadline of the call that gets no answer."""
 _SUBMIT: Final = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
-_EXPECTED: Final = {
-    CallFailure.DOWN: "SHUTTING_DOWN",
-    CallFailure.BUSY: "OVERLOADED",
-    CallFailure.FAIL: "INTERNAL",
-    CallFailure.SLOW: "CLIENT_DEADLINE",
-    CallFailure.LOST: "SHUTTING_DOWN",
-}
-"""The reason of the first answer by failure."""
 
 
 @dataclass
@@ -44,11 +36,14 @@ class Conversation:
     """One case: what was found, and what differs from it."""
 
     case: Case
-    message: Consignment
+    message: Any
+    """What is filed or sent: a Consignment, or the message of the case's subject."""
     mrn: str = ""
     notices: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     acted: bool = False
+    version: int = 1
+    """That an amendment replaces."""
 
     @property
     def passed(self) -> bool:
@@ -62,18 +57,23 @@ class Conversation:
 
 
 async def run(
-    target: str, party: Party | Material, names: Sequence[str] = (), *, seconds: float = CASE_SECONDS
+    target: str,
+    party: Party | Material,
+    names: Sequence[str] = (),
+    *,
+    role: Role = Role.FILER,
+    seconds: float = CASE_SECONDS,
 ) -> list[Conversation]:
-    """Go through cases (none named: all) at the address of a sandbox, as the filer of a certificate; return one conversation each.
+    """Go through cases of a role (none named: all of them) at the address of a sandbox, as the party of a certificate; return one conversation each.
 
     Raise LuxorError if the sandbox cannot be reached.
     """
     services = dict.fromkeys(("ingestion", "clearance"), target)
-    async with Client(services, party) as client:
+    mark = uuid.uuid4().hex[:8].upper()
+    found = [Conversation(CASES[name], _message(CASES[name], mark)) for name in names or cases_of(role)]
+    async with Client(services, party) as client, plain_channel(target, party) as channel:
         cursor = await _end(client)
-        mark = uuid.uuid4().hex[:8].upper()
-        found = [Conversation(CASES[name], _goods(CASES[name], mark)) for name in names or CASES]
-        await asyncio.gather(*(_file(client, each, target, party) for each in found))
+        await asyncio.gather(*(_begin(client, channel, each) for each in found))
         try:
             async with asyncio.timeout(seconds):
                 await _follow(client, cursor, {each.mrn: each for each in found if each.mrn})
@@ -82,6 +82,12 @@ async def run(
         for each in found:
             await _compare(client, each)
     return found
+
+
+def _message(case: Case, mark: str) -> Any:
+    """Return what is sent in a case, valid and with references of its own."""
+    goods = _goods(case, mark)
+    return goods if case.subject is Subject.CONSIGNMENT else message_of(case.subject, goods.local_reference, goods)
 
 
 def _goods(case: Case, mark: str) -> Consignment:
@@ -107,58 +113,101 @@ async def _end(client: Client) -> str:
     return cursor
 
 
-async def _file(client: Client, each: Conversation, target: str, party: Party | Material) -> None:
-    request_id = str(uuid.uuid4())
+async def _begin(client: Client, channel: grpc.aio.Channel, each: Conversation) -> None:
+    """File or send the message of a case, with what goes wrong before it is accepted."""
     try:
-        if each.case.failure is not None:
-            await _meet_failure(each, each.case.failure, request_id, target, party)
-        if each.case.act is Act.CORRECT:
-            await _meet_refusal(client, each)
-        answer = await client.submit([each.message], request_id=request_id)
-        (result,) = answer.results
-        each.mrn = result.receipt.mrn
-        if not each.mrn:
-            each.errors.append(
-                f"filing: expected acceptance, found {result.errors[0].reason if result.errors else 'a refusal'}"
-            )
+        if each.case.subject is Subject.CONSIGNMENT:
+            await _file(client, channel, each)
+        else:
+            await _send(channel, each)
     except LuxorError as error:
-        each.errors.append(f"filing: expected an answer, found {error.reason}")
+        each.errors.append(f"{each.case.subject}: expected an answer, found {error.reason}")
 
 
-async def _meet_refusal(client: Client, each: Conversation) -> None:
-    """Make the call whose consignment is refused, twice."""
+async def _file(client: Client, channel: grpc.aio.Channel, each: Conversation) -> None:
+    request_id, finding = str(uuid.uuid4()), each.case.finding
+    if each.case.failure is not None:
+        await _meet_failure(channel, each, each.case.failure, request_id)
+        request_id = str(uuid.uuid4()) if FAILURES[each.case.failure].renews else request_id
+    if finding is not None and each.case.act in (Act.CORRECT, Act.RENAME):
+        for _ in range(2):
+            (result,) = (await client.submit([each.message], request_id=request_id)).results
+            _compare_finding(each, finding, bool(result.receipt.mrn), _reasons_of(result.errors))
+        request_id = str(uuid.uuid4())
+    if each.case.act is Act.RENAME:
+        each.message.local_reference = f"KIT-{each.message.local_reference}"
+    (result,) = (await client.submit([each.message], request_id=request_id)).results
+    if not result.receipt.mrn:
+        reason = result.errors[0].reason if result.errors else "a refusal"
+        each.errors.append(f"filing: expected acceptance, found {reason}")
+    elif finding is not None and finding.warns:
+        _compare_finding(each, finding, True, _reasons_of(result.errors))
+    if each.case.state:
+        each.mrn = result.receipt.mrn
+
+
+async def _send(channel: grpc.aio.Channel, each: Conversation) -> None:
+    """Send a message that is refused, twice in the same call, and then in another call, or under another reference."""
+    call, finding = BY_SUBJECT[each.case.subject], each.case.finding
+    assert finding is not None
+    if each.case.subject is Subject.REVERSAL:
+        await _arrive(channel, each)
     request_id = str(uuid.uuid4())
     for _ in range(2):
-        (result,) = (await client.submit([each.message], request_id=request_id)).results
-        reasons = {(error.reason, error.path) for error in result.errors}
-        if result.receipt.mrn or REFUSAL not in reasons:
-            each.errors.append(f"first call: expected {' at '.join(REFUSAL)}, found {sorted(reasons) or 'acceptance'}")
+        answer = await send(channel, call, each.message, request_id)
+        _compare_finding(each, finding, answer.is_accepted, answer.reasons, f"{call.rows}[0]")
+    if each.case.act is Act.RENAME:
+        setattr(each.message, call.reference, f"KIT-{getattr(each.message, call.reference)}")
+    answer = await send(channel, call, each.message, str(uuid.uuid4()))
+    if not answer.is_accepted:
+        each.errors.append(f"{each.case.subject}: expected acceptance, found {_text_of(answer.reasons)}")
 
 
-async def _meet_failure(
-    each: Conversation, failure: CallFailure, request_id: str, target: str, party: Party | Material
+async def _arrive(channel: grpc.aio.Channel, each: Conversation) -> None:
+    """Record the arrival that is reversed."""
+    reversed_: carriers_pb2.ArrivalRef = each.message
+    arrival = message_of(Subject.ARRIVAL, reversed_.master_document_number, Consignment())
+    answer = await send(channel, BY_SUBJECT[Subject.ARRIVAL], arrival, str(uuid.uuid4()))
+    if not answer.is_accepted:
+        each.errors.append(f"arrival: expected acceptance, found {_text_of(answer.reasons)}")
+
+
+def _reasons_of(errors: Sequence[Any]) -> set[tuple[str, str]]:
+    return {(error.reason, error.path) for error in errors}
+
+
+def _compare_finding(
+    each: Conversation, finding: Finding, is_accepted: bool, reasons: set[tuple[str, str]], row: str = "consignments[0]"
 ) -> None:
+    """Compare an answer with the finding of the case."""
+    path = f"{row}.{finding.path}" if finding.path else row
+    if (finding.reason, path) not in reasons or is_accepted != finding.warns:
+        wanted = "a warning" if finding.warns else "a refusal"
+        each.errors.append(f"answer: expected {wanted}, {finding.reason} at {path}; found {_text_of(reasons)}")
+
+
+def _text_of(reasons: set[tuple[str, str]]) -> str:
+    return ", ".join(f"{reason} at {path}" for reason, path in sorted(reasons)) or "acceptance"
+
+
+async def _meet_failure(channel: grpc.aio.Channel, each: Conversation, failure: CallFailure, request_id: str) -> None:
     """Make the call that fails, without the retries of a channel, and wait as long as its answer says."""
-    material = party.load() if isinstance(party, Party) else party
-    plain = [(key, value) for key, value in options() if key not in ("grpc.service_config", "grpc.enable_retries")]
-    async with grpc.aio.secure_channel(
-        target, material.channel_credentials(), options=[*plain, ("grpc.enable_retries", 0)]
-    ) as channel:
-        method: Any = channel.unary_unary(
-            _SUBMIT,
-            request_serializer=ingestion_pb2.SubmitConsignmentsRequest.SerializeToString,
-            response_deserializer=ingestion_pb2.SubmitConsignmentsResponse.FromString,
-        )
-        request = ingestion_pb2.SubmitConsignmentsRequest(request_id=request_id, consignments=[each.message])
-        try:
-            await method(request, timeout=SLOW_SECONDS if failure is CallFailure.SLOW else ANSWER_SECONDS)
-            found, wait = "an answer", None
-        except grpc.aio.AioRpcError as raised:
-            error = await from_rpc(raised)
-            found, wait = error.reason, error.retry_after_seconds
-    if found != _EXPECTED[failure]:
-        each.errors.append(f"first call: expected {_EXPECTED[failure]}, found {found}")
-    if failure is CallFailure.BUSY and not wait:
+    method: Any = channel.unary_unary(
+        _SUBMIT,
+        request_serializer=ingestion_pb2.SubmitConsignmentsRequest.SerializeToString,
+        response_deserializer=ingestion_pb2.SubmitConsignmentsResponse.FromString,
+    )
+    request = ingestion_pb2.SubmitConsignmentsRequest(request_id=request_id, consignments=[each.message])
+    try:
+        await method(request, timeout=SLOW_SECONDS if failure is CallFailure.SLOW else ANSWER_SECONDS)
+        found, wait = "an answer", None
+    except grpc.aio.AioRpcError as raised:
+        error = await from_rpc(raised)
+        found, wait = error.reason, error.retry_after_seconds
+    expected = FAILURES[failure]
+    if found != expected.reason:
+        each.errors.append(f"first call: expected {expected.reason}, found {found}")
+    if expected.waits and not wait:
         each.errors.append("first call: expected RetryInfo, found none")
     await asyncio.sleep(wait or 0.0)
 
@@ -191,12 +240,25 @@ async def _act(client: Client, each: Conversation, notice: clearance_pb2.Notice)
             (done,) = await controls.carry_out(client, "answers", [answer])
             reason = done.get("error", {}).get("reason", "")
         else:
+            if each.case.act is Act.AMEND_TWICE:
+                await _meet_refused_amendment(client, each)
             (result,) = (await client.submit([_change(each)])).results
             reason = "" if result.receipt.mrn else result.errors[0].reason
     except LuxorError as error:
         reason = error.reason
     if reason:
         each.errors.append(f"{each.case.act}: expected acceptance, found {reason}")
+
+
+async def _meet_refused_amendment(client: Client, each: Conversation) -> None:
+    """Amend and be refused, and take the current version for the next amendment."""
+    finding, request_id = each.case.finding, str(uuid.uuid4())
+    assert finding is not None
+    for _ in range(2):
+        (result,) = (await client.submit([_change(each)], request_id=request_id)).results
+        _compare_finding(each, finding, bool(result.receipt.mrn), _reasons_of(result.errors))
+    (current,) = (await client.receipts(mrns=[each.mrn])).results
+    each.version = current.receipt.version
 
 
 def _change(each: Conversation) -> Consignment:
@@ -206,7 +268,7 @@ def _change(each: Conversation) -> Consignment:
         changed.CopyFrom(each.message)
         changed.function = MESSAGE_FUNCTION_AMEND
         changed.items[0].price.minor += 100
-    changed.amended_version = 1
+    changed.amended_version = each.version
     return changed
 
 

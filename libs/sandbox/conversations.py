@@ -11,7 +11,10 @@ from typing import Final
 
 import msgspec
 
-from libs.sandbox.cases import CASES, Act, CallFailure, Case, selected
+from libs.sandbox.cases import AFTER, Act, Case, cases_of, selected
+from libs.sandbox.responses.calls import Subject
+from libs.sandbox.responses.failures import FAILURES, CallFailure
+from libs.server.identity import Role
 from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND, MESSAGE_FUNCTION_INVALIDATE
 
 FILE_BYTES_MAX: Final = 50_000_000
@@ -25,13 +28,13 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something that an account did, or that the sandbox did for it."""
 
     kind: str
-    """filed, noticed, answered or failed (an act of the sandbox itself)."""
+    """filed (a consignment), sent (another message whose reference selects a case), noticed, answered or failed (an act of the sandbox itself)."""
     account: str
     """Role and id, as in its certificate."""
     at: float
     """Seconds since 1970-01-01 UTC."""
     reference: str = ""
-    """The local reference, of filings."""
+    """The local reference, of filings; the reference of another message."""
     mrn: str = ""
     code: str = OK
     """gRPC's code of the answer; REFUSED where the consignment itself was refused."""
@@ -47,7 +50,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_at: float = 0.0
     """Before this time the call must not be sent again."""
     detail: str = ""
-    """Kind of a notice; why the sandbox failed."""
+    """Kind of a notice; what another message is about; why the sandbox failed."""
 
 
 class Log:
@@ -109,14 +112,23 @@ class Conversation:
 
 
 def conversations(events: Iterable[Event], account: str) -> dict[str, Conversation | None]:
-    """Return the conversation of an account in each case, by the name of the case; None for cases that it has not begun."""
+    """Return the conversation of an account in each case of its role, by the name of the case; None for cases that it has not begun."""
     own = [event for event in events if event.account == account]
     newest: dict[str, str] = {}
     for event in own:
-        found = selected(event.reference)
-        if event.kind == "filed" and found and not _changes(event):
+        subject = _subject(event)
+        found = selected(event.reference, subject) if subject is not None else None
+        if found and not _changes(event):
             newest[found.case.name] = event.reference
-    return {name: _judged(case, newest[name], own) if name in newest else None for name, case in CASES.items()}
+    cases = cases_of(Role(account.partition("/")[0]))
+    return {name: _judged(case, newest[name], own) if name in newest else None for name, case in cases.items()}
+
+
+def _subject(event: Event) -> Subject | None:
+    """Return what the reference of an event belongs to, None if it has none."""
+    if event.kind == "filed":
+        return Subject.CONSIGNMENT
+    return Subject(event.detail) if event.kind == "sent" else None
 
 
 def _changes(event: Event) -> bool:
@@ -124,7 +136,12 @@ def _changes(event: Event) -> bool:
 
 
 def _judged(case: Case, reference: str, own: Sequence[Event]) -> Conversation:
+    if case.subject is not Subject.CONSIGNMENT:
+        sent = [each for each in own if each.reference == reference and _subject(each) is case.subject]
+        return Conversation(case, reference, (_corrected(sent) if case.act is Act.CORRECT else _is_refused(sent),))
     filings = [event for event in own if event.kind == "filed" and event.reference == reference and not _changes(event)]
+    if case.act is Act.RENAME:
+        return Conversation(case, reference, (_is_refused(filings),))
     accepted = [event for event in filings if event.mrn]
     mrn = accepted[0].mrn if accepted else ""
     checks = [_is_filed(filings, mrn)]
@@ -133,7 +150,10 @@ def _judged(case: Case, reference: str, own: Sequence[Event]) -> Conversation:
     if case.act is Act.CORRECT:
         checks.append(_corrected(filings))
     about_goods = [event for event in own if mrn and event.mrn == mrn]
-    if case.act not in (Act.NONE, Act.RETRY, Act.CORRECT):
+    if case.act is Act.AMEND_TWICE:
+        changes = [event for event in own if event.kind == "filed" and event.reference == reference and _changes(event)]
+        checks.append(_corrected(changes))
+    elif case.act in AFTER:
         checks.append(_acted(case.act, about_goods))
     seen = list(dict.fromkeys((event.detail, event.at) for event in about_goods if event.kind == "noticed"))
     checks.append(_noticed(case, [kind for kind, _ in seen]))
@@ -141,6 +161,14 @@ def _judged(case: Case, reference: str, own: Sequence[Event]) -> Conversation:
         Check("The sandbox plays its part", False, event.detail) for event in about_goods if event.kind == "failed"
     ]
     return Conversation(case, reference, tuple(checks))
+
+
+def _is_refused(sent: Sequence[Event]) -> Check:
+    """Check that nothing was accepted under a reference that is never free."""
+    accepted = sum(event.code == OK for event in sent)
+    return Check(
+        "It is refused, and sent under another reference", not accepted, f"{len(sent)} calls, {accepted} accepted"
+    )
 
 
 def _is_filed(filings: Sequence[Event], mrn: str) -> Check:
@@ -155,11 +183,15 @@ def _retried(failure: CallFailure, filings: Sequence[Event], own: Sequence[Event
         return
     failed = filings[first]
     later = _until_accepted(filings[first + 1 :])
-    same = [event for event in later if (event.request_id, event.digest) == (failed.request_id, failed.digest)]
-    found = f"{len(same)} of {len(later)} later calls were the same call"
-    rule = "The same call is sent again, with the same request_id and content"
+    if FAILURES[failure].renews:
+        same = [each for each in later if each.digest == failed.digest and each.request_id != failed.request_id]
+        rule = "The same content is sent again, with a new request_id"
+    else:
+        same = [each for each in later if (each.request_id, each.digest) == (failed.request_id, failed.digest)]
+        rule = "The same call is sent again, with the same request_id and content"
+    found = f"{len(same)} of {len(later)} later calls were {'so' if FAILURES[failure].renews else 'the same call'}"
     yield Check(rule, bool(later) and len(same) == len(later), found)
-    if failure is CallFailure.BUSY:
+    if FAILURES[failure].waits:
         early = [event for event in later if event.at < failed.retry_at]
         yield Check("It is sent again after the time in RetryInfo", not early, f"{len(early)} calls came before it")
     twice = {
@@ -175,10 +207,10 @@ def _retried(failure: CallFailure, filings: Sequence[Event], own: Sequence[Event
 def _corrected(filings: Sequence[Event]) -> Check:
     """Compare the call that was accepted with the one that was refused."""
     refused = {event.request_id for event in filings if event.code == REFUSED}
-    accepted = [event.request_id for event in filings if event.mrn]
+    accepted = [event.request_id for event in filings if event.code == OK]
     rule = "It is filed again under the same reference, with a new request_id"
     if not refused:
-        return Check(rule, False, "it was not refused; use SubmitConsignments and a new local reference")
+        return Check(rule, False, "it was not refused; use a new reference")
     return Check(rule, bool(accepted) and accepted[0] not in refused, f"{len(filings)} calls")
 
 

@@ -13,7 +13,12 @@ from libs.server.transport.tls import LocalCA, Material, Party
 DEPLOYMENT: Final = "luxor-sandbox"
 """Trust domain of its certificates: services of other deployments refuse them, and it refuses theirs."""
 RULES: Final = Path(__file__).with_name("rules.yaml")
-SETTINGS: Final = {"LUXOR_DEPLOYMENT": DEPLOYMENT, "LUXOR_RISK_PROFILE": str(RULES)}
+FILING_CHECKS: Final = Path(__file__).with_name("filing_checks.yaml")
+SETTINGS: Final = {
+    "LUXOR_DEPLOYMENT": DEPLOYMENT,
+    "LUXOR_RISK_PROFILE": str(RULES),
+    "LUXOR_INGESTION_FILING_CHECKS": str(FILING_CHECKS),
+}
 """Settings of its services."""
 PORT: Final = 7410
 DIRECTORY: Final = "sandbox"

@@ -1,11 +1,13 @@
 """What the sandbox reads of a call that files consignments, before a service checks it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from libs.columns import Table
-from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND
+from libs.sandbox.findings import Change
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND, Consignment
 from luxor.ingestion.v1 import ingestion_pb2
 
 MESSAGES: Final = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
@@ -48,13 +50,35 @@ def read(method: str, raw: bytes) -> Filing | None:
         return None
 
 
-def without_description(raw: bytes, places: Sequence[int]) -> bytes:
-    """Return a call of SubmitConsignments in which the first item of some consignments has no description."""
+def changed(method: str, raw: bytes, changes: Mapping[int, Change]) -> bytes:
+    """Return a call in which some consignments, by their places, are changed. Columns lose fields that no release knows."""
+    if method == COLUMNS:
+        packed = ingestion_pb2.SubmitConsignmentColumnsRequest.FromString(raw)
+        rows = Table.decode(packed.consignments).to_messages(Consignment)
+        _change(rows, changes)
+        packed.consignments.CopyFrom(
+            Table.from_messages(rows, ConsignmentColumns, Consignment).encode(ConsignmentColumns)
+        )
+        return packed.SerializeToString()
     request = ingestion_pb2.SubmitConsignmentsRequest.FromString(raw)
-    for place in places:
-        for item in request.consignments[place].items[:1]:
-            item.description = ""
+    _change(request.consignments, changes)
     return request.SerializeToString()
+
+
+def single_call(method: str, raw: bytes, place: int, change: Change, request_id: str) -> bytes:
+    """Return a call of SubmitConsignments with one consignment of a call, changed, under another request_id."""
+    if method == COLUMNS:
+        columns = ingestion_pb2.SubmitConsignmentColumnsRequest.FromString(raw).consignments
+        row = Table.decode(columns).to_messages(Consignment)[place]
+    else:
+        row = ingestion_pb2.SubmitConsignmentsRequest.FromString(raw).consignments[place]
+    change(row)
+    return ingestion_pb2.SubmitConsignmentsRequest(request_id=request_id, consignments=[row]).SerializeToString()
+
+
+def _change(rows: Sequence[Consignment], changes: Mapping[int, Change]) -> None:
+    for place, change in changes.items():
+        change(rows[place])
 
 
 def _messages(raw: bytes) -> Filing:

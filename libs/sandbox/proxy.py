@@ -10,11 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from libs import telemetry
 from libs.sandbox import filings
-from libs.sandbox.cases import Act, CallFailure, Selected, selected
+from libs.sandbox.cases import Selected, selected
 from libs.sandbox.conversations import OK, REFUSED, Event
+from libs.sandbox.findings import Finding, unchanged
+from libs.sandbox.responses.calls import BY_METHOD, Call, Subject, is_accepted, write_reason
+from libs.sandbox.responses.changes import Changes, Named, prior_id
+from libs.sandbox.responses.failures import FAILURES, SLOW_SECONDS_MAX, CallFailure, other_call
 from libs.sandbox.script import Script, ScriptFailed, Sleep
 from libs.server import identity
 from libs.server.admission.receiving import REQUEST_ID_KEY
@@ -35,7 +40,8 @@ STARTED_MAX: Final = 100_000
 """References of which the sandbox remembers that their failure or their case has begun."""
 CALLS_MAX: Final = 200
 BUSY_SECONDS: Final = 1
-SLOW_SECONDS_MAX: Final = 60.0
+ROWS_MAX: Final = 1_000
+"""Messages of another call than a filing that select cases; the services take no more."""
 _PULL: Final = "/luxor.clearance.v1.ClearanceService/PullNotices"
 _ANSWER: Final = "/luxor.clearance.v1.ControlService/AnswerControls"
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
@@ -71,8 +77,7 @@ class Proxy(grpc.GenericRpcHandler):
         self._channels: dict[tuple[Identity, str], LuxorChannel] = {}
         self._failures: dict[Key, float] = {}
         """When the failure of a reference ends, for those that it began for."""
-        self._refused: dict[Key, str] = {}
-        """The request_id with which a reference is refused."""
+        self._changes = Changes()
         self._played: dict[Key, None] = {}
         self._scripts: set[asyncio.Task[None]] = set()
         self._calls = 0
@@ -121,6 +126,8 @@ class Proxy(grpc.GenericRpcHandler):
             raise Refusal("ROLE_NOT_ALLOWED", role=caller.role, method=method, roles=", ".join(ROLES))
         if method in (filings.MESSAGES, filings.COLUMNS) and caller.role is Role.FILER:
             return await self._file(method, raw, caller, context)
+        if method in BY_METHOD and caller.role is BY_METHOD[method].role:
+            return await self._send(BY_METHOD[method], raw, caller, context)
         answer = await self._forward(method, raw, caller, context)
         self._note(method, raw, answer, str(caller))
         return answer
@@ -181,26 +188,57 @@ class Proxy(grpc.GenericRpcHandler):
             raise Refusal("OVERLOADED", in_flight=len(self._scripts), retry_after_seconds=float(BUSY_SECONDS))
         failure, retry_at = self._failure(account, filing, chosen)
         if failure is not None and failure is not CallFailure.LOST:
-            refusal = self._refusal(failure, retry_at)
-            self._filed(account, filing, refusal.code.name, failure, retry_at)
-            if failure is CallFailure.SLOW:
-                await self._sleep(min(context.time_remaining() or SLOW_SECONDS_MAX, SLOW_SECONDS_MAX))
-            raise refusal
+            await self._fail(failure, retry_at, raw, method, filing, caller, context)
+        provoked = self._changes.findings_of(account, filing.request_id, _named(filing))
+        for place, each in provoked.items():
+            if each.prior is not None:
+                other = filings.single_call(method, raw, place, each.prior, prior_id(filing.request_id, place))
+                await self._forward(filings.MESSAGES, other, caller, context)
+        rows = filing.rows
+        if changes := {place: each.change for place, each in provoked.items() if each.change is not unchanged}:
+            raw = filings.changed(method, raw, changes)
+            spoiled = filings.read(method, raw)
+            rows = rows if spoiled is None else spoiled.rows
         deferred = [place for place, each in chosen.items() if not each.case.owes]
-        why = await self._open_accounts(caller, [filing.rows[place] for place in deferred])
-        if method == filings.MESSAGES and (refused := self._refused_places(account, filing, chosen)):
-            raw = filings.without_description(raw, refused)
-        answer = await self._forward(method, raw, caller, context)
-        mrns = [each.receipt.mrn for each in ingestion_pb2.SubmitConsignmentsResponse.FromString(answer).results]
-        for place, found in chosen.items():
-            self._begin((account, filing.rows[place].reference), mrns[place], found)
+        why = await self._open_accounts(caller, [rows[place] for place in deferred])
+        response = ingestion_pb2.SubmitConsignmentsResponse.FromString(
+            await self._forward(method, raw, caller, context)
+        )
+        _write(response.results, provoked, "consignments", caller)
+        mrns = [each.receipt.mrn for each in response.results]
+        for place, selection in chosen.items():
+            self._begin((account, filing.rows[place].reference), mrns[place], selection)
             if why and mrns[place] and place in deferred:
                 self._record(Event("failed", account, self._clock(), mrn=mrns[place], detail=why))
         code = OK if failure is None else grpc.StatusCode.UNAVAILABLE.name
         self._filed(account, filing, code, failure, mrns=mrns)
         if failure is not None:
             raise Refusal("SHUTTING_DOWN")
-        return answer
+        return response.SerializeToString()
+
+    async def _fail(
+        self,
+        failure: CallFailure,
+        retry_at: float,
+        raw: bytes,
+        method: str,
+        filing: filings.Filing,
+        caller: Identity,
+        context: Any,
+    ) -> NoReturn:
+        """Fail a call: by the service where it can be made to, and otherwise with the refusal that the service would give."""
+        refusal = self._refusal(failure, retry_at)
+        self._filed(str(caller), filing, refusal.code.name, failure, retry_at)
+        call = FAILURES[failure].call
+        if call is not None:
+            await self._forward(filings.MESSAGES, call(filing.request_id), caller, context)
+        elif failure is CallFailure.USED:
+            await self._forward(filings.MESSAGES, other_call(filing.request_id), caller, context)
+            await self._forward(method, raw, caller, context)
+        elif failure is CallFailure.SLOW:
+            await self._sleep(min(context.time_remaining() or SLOW_SECONDS_MAX, SLOW_SECONDS_MAX))
+        # A service that accepts what it should refuse is a fault of the sandbox; the client still gets the answer of its case.
+        raise refusal
 
     def _failure(
         self, account: str, filing: filings.Filing, chosen: Mapping[int, Selected]
@@ -214,7 +252,7 @@ class Proxy(grpc.GenericRpcHandler):
             key = (account, filing.rows[place].reference)
             ends_at = self._failures.get(key)
             if ends_at is None:
-                seconds = (found.delay_seconds or BUSY_SECONDS) if failure is CallFailure.BUSY else 0
+                seconds = (found.delay_seconds or BUSY_SECONDS) if FAILURES[failure].waits else 0
                 self._failures[key] = ends_at = now + seconds
                 _forget(self._failures)
                 return failure, ends_at
@@ -222,25 +260,12 @@ class Proxy(grpc.GenericRpcHandler):
                 return failure, ends_at
         return None, 0.0
 
-    def _refused_places(self, account: str, filing: filings.Filing, chosen: Mapping[int, Selected]) -> list[int]:
-        """Return the places of the consignments that this call is to have refused: of each reference those of its first request_id."""
-        places = []
-        for place, found in chosen.items():
-            if found.case.act is Act.CORRECT:
-                request_id = self._refused.setdefault((account, filing.rows[place].reference), filing.request_id)
-                places += [place] if request_id == filing.request_id else []
-        _forget(self._refused)
-        return places
-
     def _refusal(self, failure: CallFailure, retry_at: float) -> Refusal:
-        if failure is CallFailure.BUSY:
-            seconds = max(0.0, retry_at - self._clock())
-            return Refusal("OVERLOADED", in_flight=CALLS_MAX, retry_after_seconds=seconds)
-        if failure is CallFailure.FAIL:
-            return Refusal("INTERNAL", error_id="sandbox")
+        how = FAILURES[failure]
         if failure is CallFailure.SLOW:
             return Refusal("DEADLINE_EXCEEDED", seconds=SLOW_SECONDS_MAX)
-        return Refusal("SHUTTING_DOWN")
+        seconds = max(0.0, retry_at - self._clock()) if how.waits else None
+        return Refusal(how.reason, retry_after_seconds=seconds, **how.facts)
 
     def _filed(
         self,
@@ -292,6 +317,74 @@ class Proxy(grpc.GenericRpcHandler):
         task = asyncio.get_running_loop().create_task(play(), name=f"case {chosen.case.name}")
         self._scripts.add(task)
         task.add_done_callback(self._scripts.discard)
+
+    # ── other calls with references ──────────────────────────────────────────────────────────────────────────────
+
+    async def _send(self, call: Call, raw: bytes, caller: Identity, context: Any) -> bytes:
+        """Change the messages whose references select a case, and record what became of each such message."""
+        try:
+            request = call.request_class.FromString(raw)
+        except DecodeError:
+            return await self._forward(call.method, raw, caller, context)
+        rows = getattr(request, call.rows)[:ROWS_MAX]
+        references = [getattr(row, call.reference) for row in rows]
+        found = {place: each for place, name in enumerate(references) if (each := selected(name, call.subject))}
+        if call.subject is Subject.ARRIVAL:
+            await self._bind(caller, [name for name in references if _is_of_carrier(name)])
+        named = [Named(at, references[at], each.case.finding) for at, each in found.items() if each.case.finding]
+        provoked = self._changes.findings_of(str(caller), request.request_id, named)
+        for place, finding in provoked.items():
+            if finding.prior is not None:
+                other = call.request_class(request_id=prior_id(request.request_id, place))
+                row = getattr(other, call.rows).add()
+                row.CopyFrom(rows[place])
+                finding.prior(row)
+                await self._forward(call.method, other.SerializeToString(), caller, context)
+            finding.change(rows[place])
+        raw = request.SerializeToString() if provoked else raw
+        answer = await self._forward(call.method, raw, caller, context)
+        response = call.response_class.FromString(answer)
+        _write(response.results, provoked, call.rows, caller)
+        for place in found:
+            code = OK if is_accepted(response.results[place]) else REFUSED
+            self._record(
+                Event(
+                    "sent", str(caller), self._clock(), reference=references[place], code=code,
+                    request_id=request.request_id, detail=call.subject.value,
+                )
+            )  # fmt: skip
+        return response.SerializeToString() if provoked else answer
+
+    async def _bind(self, carrier: Identity, documents: Sequence[str]) -> None:
+        """Bind the documents of cases to the carrier that reports them, so that nothing but their case refuses them."""
+        if not documents:
+            return
+        try:
+            await self._script.bind(carrier.id, documents)
+        except ScriptFailed as error:
+            log.warning("SANDBOX_SCRIPT_FAILED", cause=str(error))
+
+
+def _named(filing: filings.Filing) -> list[Named]:
+    """Return the consignments of a call whose references select a finding: of new filings, or of amendments."""
+    named = []
+    for place, row in enumerate(filing.rows):
+        found = selected(row.reference)
+        finding = found.case.finding if found else None
+        if finding is not None and finding.amends == row.is_change:
+            named.append(Named(place, row.reference, finding))
+    return named
+
+
+def _is_of_carrier(document: str) -> bool:
+    return any(selected(document, each) is not None for each in (Subject.ARRIVAL, Subject.REVERSAL, Subject.DEPARTURE))
+
+
+def _write(results: Any, provoked: Mapping[int, Finding], rows: str, caller: Identity) -> None:
+    """Write the reasons that no message of an account provokes."""
+    for place, finding in provoked.items():
+        if finding.is_written and not is_accepted(results[place]):
+            write_reason(results[place], finding, f"{rows}[{place}]", caller.id)
 
 
 def _forget(store: dict[Key, Any]) -> None:

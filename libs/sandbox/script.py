@@ -15,16 +15,21 @@ from libs.client.clearance.goods import transit
 from libs.client.clearance.goods.named import name_goods
 from libs.client.client import Client
 from libs.client.errors import LuxorError
-from libs.client.filing import arrivals
+from libs.client.filing import arrivals, filers
 from libs.client.plain import plain
 from libs.client.revenue.ledger import open_deferred, record_payments
 from libs.sandbox.cases import Selected
+from libs.sandbox.findings import STRANGER
+from libs.sandbox.responses.calls import BOUND_ELSEWHERE
 from luxor.clearance.v1.clearance_pb2 import ConsignmentStatus, StatusQuery
 from luxor.common.v1.common_pb2 import DEBT_STATUS_OPEN
+from luxor.ingestion.v1.filers_pb2 import Filer
 from luxor.revenue.v1.ledger_pb2 import Payment
 
 CARRIER: Final = "sandbox-carrier"
 OFFICER: Final = "sandbox-officer"
+DECLARANT: Final = "sandbox-declarant"
+"""A registered declarant, by the identifier STRANGER."""
 OFFICE: Final = "DE004851"
 """Office of destination of movements."""
 LOOK_SECONDS: Final = 0.2
@@ -95,6 +100,23 @@ class Script:
         except LuxorError as error:
             raise ScriptFailed(f"deferred accounts of {', '.join(declarants)}: {error}") from None
 
+    async def register(self) -> None:
+        """Register a declarant that no account represents, and bind a document to a carrier that is none. Raises LuxorError and ScriptFailed."""
+
+        def edit(entry: Filer) -> None:
+            entry.name, entry.identifiers[:] = "A declarant of the sandbox", [STRANGER]
+
+        _check([await filers.change(self._officer, DECLARANT, edit, is_new_allowed=True)])
+        await self.bind(CARRIER, [BOUND_ELSEWHERE])
+
+    async def bind(self, carrier: str, documents: Sequence[str]) -> None:
+        """Bind master documents to a carrier; raise ScriptFailed."""
+        bindings = carriers.bindings_of(carrier, [("document", each) for each in documents])
+        try:
+            _check(await carriers.bind(self._officer, bindings))
+        except LuxorError as error:
+            raise ScriptFailed(f"bindings of {carrier}: {error}") from None
+
     async def settle(self, mrn: str) -> None:
         """Pay what the consignment owes at the border, if it owes anything."""
         debt = (await self._status(mrn)).debt
@@ -122,7 +144,7 @@ class Script:
         if not master:
             raise ScriptFailed("the filing names no master document, so nothing can arrive. File it with one")
         if not status.movement.HasField("arrived_at"):
-            _check(await carriers.bind(self._officer, carriers.bindings_of(CARRIER, [("document", master)])))
+            await self.bind(CARRIER, [master])
             at = time.time_ns() // 1000
             answer = await self._carrier.record_arrivals([arrivals.arrival(master, at=at)])
             _check([{"error": each} for result in map(plain, answer.results) for each in result.get("errors", ())])

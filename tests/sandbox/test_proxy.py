@@ -7,31 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
 from libs.client.client import Client
 from libs.client.filing.packing import PackedClient
-from libs.sandbox.cases import Selected
 from libs.sandbox.conversations import Event
 from libs.sandbox.environment import DEPLOYMENT
 from libs.sandbox.proxy import STARTED_MAX, Proxy, serve_on
-from libs.sandbox.script import Script, ScriptFailed
-from libs.server.errors import STATUS_KEY, Refusal, reason_of, retry_after
+from libs.sandbox.responses.failures import FAILURES, CallFailure
+from libs.sandbox.script import ScriptFailed
+from libs.server.errors import Refusal, reason_of, retry_after, status_of
 from libs.server.transport.revocation_lists import revoke
-from libs.server.transport.tls import LocalCA, certificate_of, server_credentials
+from libs.server.transport.tls import LocalCA, certificate_of
 from luxor.clearance.v1 import clearance_pb2
-from luxor.consignment.v1.consignment_pb2 import Consignment, Item
+from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2
+from tests.support.sandbox_door import START, SUBMIT, Door
 
-SUBMIT = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
 PROTOS = Path(__file__).resolve().parents[2] / "protos"
-START = 1_000_000.0
 
 
 def every_rpc() -> list[str]:
@@ -42,136 +40,6 @@ def every_rpc() -> list[str]:
         for service in importlib.import_module(f"{name}_pb2").DESCRIPTOR.services_by_name.values():
             found += [f"/{service.full_name}/{method.name}" for method in service.methods]
     return found
-
-
-class Behind(grpc.GenericRpcHandler):
-    """Takes every call: accepts what is filed, and answers nothing else."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, bytes]] = []
-        self.callers: list[str] = []
-        self.answer = b""
-        self.refusal: Refusal | None = None
-
-    def service(self, handler_call_details: Any) -> Any:
-        async def serve(raw: bytes, context: Any) -> bytes:
-            self.calls.append((handler_call_details.method, raw))
-            self.callers.append(context.auth_context()["peer_spiffe_id"][0].decode())
-            if self.refusal is not None:
-                status = self.refusal.status()
-                await context.abort(self.refusal.code, status.message, ((STATUS_KEY, status.SerializeToString()),))
-            if handler_call_details.method == SUBMIT:
-                rows = ingestion_pb2.SubmitConsignmentsRequest.FromString(raw).consignments
-                answer = ingestion_pb2.SubmitConsignmentsResponse()
-                for row in rows:
-                    if row.nature == 0:
-                        answer.results.add(
-                            status=ingestion_pb2.SUBMISSION_STATUS_ACCEPTED
-                        ).receipt.mrn = f"MRN-{row.local_reference}"
-                    else:
-                        answer.results.add(status=ingestion_pb2.SUBMISSION_STATUS_REFUSED)
-                return answer.SerializeToString()
-            return self.answer
-
-        return grpc.unary_unary_rpc_method_handler(serve)
-
-
-class Played(Script):
-    """Remembers what it is to play."""
-
-    def __init__(self) -> None:
-        self.played: list[tuple[str, int, str]] = []
-        self.opened: list[tuple[list[str], str]] = []
-        self.fails = ""
-
-    async def play(self, selected: Selected, mrn: str) -> None:
-        self.played.append((selected.case.name, selected.delay_seconds, mrn))
-        if self.fails:
-            raise ScriptFailed(self.fails)
-
-    async def open_accounts(self, declarants: Sequence[str], filer: str) -> None:
-        self.opened.append((list(declarants), filer))
-
-    async def close(self) -> None:
-        pass
-
-
-class Door:
-    """A proxy that serves, with what is behind and beside it."""
-
-    def __init__(self, authority: LocalCA) -> None:
-        self.authority = authority
-        self.behind = Behind()
-        self.script = Played()
-        self.events: list[Event] = []
-        self.now = START
-        self.slept: list[float] = []
-        self.port = 0
-        self.inner = ""
-        """Address of what is behind it."""
-        self.closing: list[Any] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
-    def channel(self, role: str = "filer", ident: str = "acme", authority: LocalCA | None = None) -> grpc.aio.Channel:
-        """Open a channel that repeats nothing by itself."""
-        party = (authority or self.authority).issue(role, ident)
-        opened = grpc.aio.secure_channel(
-            f"127.0.0.1:{self.port}", party.load().channel_credentials(), options=[("grpc.enable_retries", 0)]
-        )
-        self.closing.append(opened)
-        return opened
-
-    async def call(self, method: str, raw: bytes = b"", timeout: float = 20.0, **caller: Any) -> bytes:
-        return bytes(await self.channel(**caller).unary_unary(method)(raw, timeout=timeout))
-
-    async def file(
-        self, *references: str, request_id: str = "r", **elements: Any
-    ) -> ingestion_pb2.SubmitConsignmentsResponse:
-        rows = [Consignment(local_reference=each, **elements) for each in references]
-        request = ingestion_pb2.SubmitConsignmentsRequest(request_id=request_id, consignments=rows)
-        return ingestion_pb2.SubmitConsignmentsResponse.FromString(await self.call(SUBMIT, request.SerializeToString()))
-
-    async def refused(self, *references: str, **elements: Any) -> str:
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await self.file(*references, **elements)
-        return reason_of(raised.value)
-
-
-@asynccontextmanager
-async def opened(tmp_path: Path) -> AsyncIterator[Door]:
-    door = Door(LocalCA(tmp_path / "tls", DEPLOYMENT))
-    inner = grpc.aio.server()
-    inner.add_generic_rpc_handlers((door.behind,))
-    party = door.authority.issue("service", "ingestion", ["localhost", "127.0.0.1"])
-    port = inner.add_secure_port("127.0.0.1:0", server_credentials(party))
-    await inner.start()
-    door.inner = f"127.0.0.1:{port}"
-    services = ("ingestion", "risk", "revenue", "clearance", "statistics", "feed", "trace", "jobs")
-    proxy = Proxy(
-        dict.fromkeys(services, f"127.0.0.1:{port}"), door.authority, door.script, door.events.append,
-        sleep=door.sleep, clock=door.clock,
-    )  # fmt: skip
-    server, door.port = serve_on(proxy, door.authority, "127.0.0.1", 0)
-    await server.start()
-    try:
-        yield door
-    finally:
-        for each in door.closing:
-            await each.close()
-        await server.stop(0)
-        await proxy.close()
-        await inner.stop(0)
-
-
-@pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    async with opened(tmp_path) as found:
-        yield found
 
 
 async def test_a_filing_is_forwarded_under_the_account_and_its_case_is_played_once(door: Door) -> None:
@@ -212,9 +80,15 @@ async def test_accounts_are_opened_for_the_declarants_of_cases_that_are_not_abou
     assert len(door.script.opened) == 1
 
 
-@pytest.mark.parametrize(
-    ("case", "reason"), [("DOWN", "SHUTTING_DOWN"), ("FAIL", "INTERNAL"), ("SLOW", "DEADLINE_EXCEEDED")]
-)
+OF_THE_DOOR = [
+    (each.value, "DEADLINE_EXCEEDED" if each is CallFailure.SLOW else FAILURES[each].reason)
+    for each in CallFailure
+    if FAILURES[each].call is None and not FAILURES[each].waits and each not in (CallFailure.LOST, CallFailure.USED)
+]
+"""Failures that the sandbox makes itself, once."""
+
+
+@pytest.mark.parametrize(("case", "reason"), OF_THE_DOOR)
 async def test_a_fault_refuses_the_first_call_files_nothing_and_then_passes(door: Door, case: str, reason: str) -> None:
     assert await door.refused(f"{case}-1") == reason
     assert door.behind.calls == []
@@ -255,20 +129,51 @@ async def opened_with(door: Door) -> AsyncIterator[int]:
         await proxy.close()
 
 
-async def test_a_busy_sandbox_refuses_until_the_time_in_retry_info_and_not_after_it(door: Door) -> None:
+@pytest.mark.parametrize("failure", [each for each in CallFailure if FAILURES[each].waits])
+async def test_a_busy_sandbox_refuses_until_the_time_in_retry_info_and_not_after_it(
+    door: Door, failure: CallFailure
+) -> None:
+    reference, reason = f"{failure}.5-1", FAILURES[failure].reason
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await door.file("BUSY.5-1")
-    assert (reason_of(raised.value), retry_after(raised.value)) == ("OVERLOADED", 5.0)
+        await door.file(reference)
+    assert (reason_of(raised.value), retry_after(raised.value)) == (reason, 5.0)
+    status = status_of(raised.value)
+    assert status is not None
+    assert "?" not in status.message, "the sentence has all its facts"
     door.now = START + 4.9
-    assert await door.refused("BUSY.5-1") == "OVERLOADED"
+    assert await door.refused(reference) == reason
     assert door.behind.calls == []
     door.now = START + 5.0
-    await door.file("BUSY.5-1")
+    await door.file(reference)
     assert [(each.failure, each.retry_at) for each in door.events] == [
-        ("BUSY", START + 5),
-        ("BUSY", START + 5),
+        (failure.value, START + 5),
+        (failure.value, START + 5),
         ("", 0.0),
     ]
+
+
+@pytest.mark.parametrize("failure", [each for each in CallFailure if FAILURES[each].call is not None])
+async def test_a_call_that_a_service_refuses_is_sent_in_place_of_the_first_one(
+    door: Door, failure: CallFailure
+) -> None:
+    sent = FAILURES[failure].call
+    assert sent is not None
+    # What the service answers reaches the account, whatever the case expects.
+    door.behind.refusal = Refusal("CALLER_OVER_SHARE", in_flight=1)
+    assert await door.refused(f"{failure}-1") == "CALLER_OVER_SHARE"
+    assert door.behind.calls == [(SUBMIT, sent("r"))]
+    door.behind.refusal = None
+    await door.file(f"{failure}-1")
+    assert [each.failure for each in door.events] == [failure.value, ""]
+
+
+async def test_a_request_id_is_used_for_other_content_before_the_first_call(door: Door) -> None:
+    assert await door.refused("USED-1", request_id="mine") == "REQUEST_REUSED"
+    filed = [ingestion_pb2.SubmitConsignmentsRequest.FromString(raw) for _, raw in door.behind.calls]
+    assert [each.request_id for each in filed] == ["mine", "mine"]
+    assert [each.consignments[0].local_reference for each in filed] == ["", "USED-1"]
+    await door.file("USED-1", request_id="new")
+    assert len(door.behind.calls) == 3
 
 
 async def test_a_lost_answer_is_lost_after_the_filing(door: Door) -> None:
@@ -284,15 +189,6 @@ async def test_a_call_has_one_fault_at_a_time(door: Door) -> None:
     assert await door.refused("DOWN-1", "FAIL-1") == "SHUTTING_DOWN"
     assert await door.refused("DOWN-1", "FAIL-1") == "INTERNAL"
     await door.file("DOWN-1", "FAIL-1")
-
-
-async def test_a_refusal_is_that_of_the_service_for_the_first_request_id_of_a_reference(door: Door) -> None:
-    described = {"items": [Item(description="Belt"), Item(description="Boot")]}
-    for request_id, place, expected in (("r", 0, ""), ("r", 1, ""), ("new", 2, "Belt")):
-        await door.file("SHOP-1", "REFUSED-1", request_id=request_id, **described)
-        whole, changed = ingestion_pb2.SubmitConsignmentsRequest.FromString(door.behind.calls[place][1]).consignments
-        assert [item.description for item in whole.items] == ["Belt", "Boot"]
-        assert [item.description for item in changed.items] == [expected, "Boot"]
 
 
 async def test_columns_select_cases_as_messages_do(door: Door) -> None:

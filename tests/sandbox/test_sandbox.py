@@ -22,9 +22,10 @@ from libs.cli.local.state import running_state
 from libs.cli.main import luxor
 from libs.client.client import Client
 from libs.client.errors import LuxorError
-from libs.sandbox.cases import CASES
+from libs.sandbox.cases import cases_of
 from libs.sandbox.environment import DEPLOYMENT, authority, check_deployment, party_of
 from libs.server.errors import reason_of
+from libs.server.identity import Role
 from libs.server.transport.tls import LocalCA, TlsError
 from luxor.clearance.v1.clearance_pb2 import StatusQuery
 from tests.support.databases import enterable_directory
@@ -102,13 +103,15 @@ def sandbox() -> Iterator[Sandbox]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def test_a_client_goes_through_every_case_and_both_sides_find_it_right(sandbox: Sandbox) -> None:
-    found = sandbox.json("conformance", sandbox.address, "--as", "acme", "--seconds", "120")
-    assert [each["case"] for each in found] == list(CASES)
+@pytest.mark.parametrize("role", [Role.FILER, Role.CARRIER])
+def test_a_client_goes_through_every_case_and_both_sides_find_it_right(sandbox: Sandbox, role: Role) -> None:
+    cases, caller = cases_of(role), f"{role}/acme"
+    found = sandbox.json("conformance", sandbox.address, "--as", caller, "--seconds", "120")
+    assert [each["case"] for each in found] == list(cases)
     assert {each["case"]: each["errors"] for each in found if not each["passed"]} == {}
-    report = sandbox.json("sandbox", "report", "acme")
+    report = sandbox.json("sandbox", "report", caller)
     assert {each["case"]: each["checks"] for each in report if each["result"] != "passed"} == {}
-    assert f"{len(CASES)} of {len(CASES)} cases passed." in sandbox.run("sandbox", "report", "acme", "--all").stdout
+    assert f"{len(cases)} of {len(cases)} cases passed." in sandbox.run("sandbox", "report", caller, "--all").stdout
 
 
 async def test_an_account_sees_nothing_of_another_one(sandbox: Sandbox) -> None:
@@ -201,3 +204,8 @@ def test_the_certificate_of_an_account_is_issued_by_the_sandbox(sandbox: Sandbox
 
 def test_a_case_that_does_not_exist_is_named(sandbox: Sandbox) -> None:
     assert "SUN is none of" in sandbox.run("conformance", sandbox.address, "SUN", code=2).stderr
+    # A carrier has other cases than a filer.
+    assert (
+        "HOLD is none of" in sandbox.run("conformance", sandbox.address, "HOLD", "--as", "carrier/acme", code=2).stderr
+    )
+    assert "officer is none of filer, carrier" in sandbox.run("sandbox", "report", "officer/acme", code=2).stderr

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.common import REFUSED, Context, acting, command, console, run
+from libs.cli.common import IDS, REFUSED, Context, caller_of, caller_option, command, console, run
 
 if TYPE_CHECKING:
     from libs.sandbox.conformance import Conversation as Result
@@ -72,7 +72,7 @@ async def _serve(
     from libs.sandbox import environment
     from libs.sandbox.conversations import Log
     from libs.sandbox.proxy import Proxy, serve_on
-    from libs.sandbox.script import CARRIER, OFFICER, Script
+    from libs.sandbox.script import CARRIER, OFFICER, Script, ScriptFailed
 
     authority = environment.authority(context.data_dir)
     log = Log(context.data_dir / environment.DIRECTORY / environment.EVENTS)
@@ -83,7 +83,13 @@ async def _serve(
         Client(endpoints, authority.issue("officer", OFFICER)) as officer,
         Client(endpoints, authority.issue("carrier", CARRIER)) as carrier,
     ):
-        proxy = Proxy(endpoints, authority, Script(officer, carrier), log.append)
+        script = Script(officer, carrier)
+        try:
+            await script.register()
+        except ScriptFailed as error:
+            missing, logs = f"sandbox ({error})", context.data_dir / environment.DIRECTORY / "logs"
+            raise LuxorError.from_reason("NOT_STARTED", missing=missing, logs=logs) from None
+        proxy = Proxy(endpoints, authority, script, log.append)
         try:
             server, port = serve_on(proxy, authority, host, port, names)
         except RuntimeError:
@@ -124,18 +130,19 @@ def account(context: Context, role: str, ident: str, renew: bool) -> None:
 
 
 @command("report", group=sandbox, short_help="Show which cases an account went through, and what was wrong.")
-@click.argument("ident", metavar="ID")
+@click.argument("caller", metavar="ID or ROLE/ID")
 @click.option("--all", "show_all", is_flag=True, help="Also print what is right.")
-def report(context: Context, ident: str, show_all: bool) -> None:
-    """Show for each case whether the newest conversation of the filer ID was right, on the machine of the sandbox.
+def report(context: Context, caller: str, show_all: bool) -> None:
+    """Show for each case whether the newest conversation of an account was right (acme is filer/acme), on the machine of the sandbox.
 
     Exits with 1 if a conversation was wrong. A case that the account has not begun is not wrong.
     """
     from libs.sandbox import environment
     from libs.sandbox.conversations import Log, conversations
 
+    role, ident = caller_of(caller, ROLES)
     events = Log(context.data_dir / environment.DIRECTORY / environment.EVENTS).read()
-    found = conversations(events, f"filer/{ident}")
+    found = conversations(events, f"{role}/{ident}")
     result = [_plain(name, each) for name, each in found.items()]
     context.emit(result, lambda terminal: _show(terminal, result, show_all=show_all))
     if any(each["result"] == "failed" for each in result):
@@ -169,28 +176,36 @@ def _mark(result: str) -> str:
     return {"passed": "[green]passed   [/]", "failed": "[red]failed   [/]", "not begun": "[dim]not begun[/]"}[result]
 
 
-@command("conformance", short_help="Go through the cases of a sandbox as a filer, and report what differs.")
+@command(
+    "conformance", short_help="Go through the cases of a sandbox as a filer or a carrier, and report what differs."
+)
 @click.argument("address", metavar="HOST:PORT")
 @click.argument("cases", nargs=-1, metavar="[CASE]...")
 @click.option(
     "--seconds", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Longest wait for notices."
 )
-@acting("filer")
-def conformance(context: Context, address: str, cases: tuple[str, ...], seconds: float, ident: str) -> None:
-    """Go through cases of the sandbox at HOST:PORT (without names: all), each with goods of its own, and report each.
+@caller_option(
+    "Who calls, a filer or a carrier, such as acme or carrier/acme; the cases are those of its role.", "filer"
+)
+def conformance(context: Context, address: str, cases: tuple[str, ...], seconds: float, caller: str) -> None:
+    """Go through cases of the sandbox at HOST:PORT (without names: all of the role), each with goods of its own, and report each.
 
     The certificate is that of the account in LUXOR_TLS_DIR, or of the sandbox on this machine; one of another deployment is refused, so nothing
     real is filed. Exits with 1 if a case failed.
     """
     from libs.sandbox import environment
-    from libs.sandbox.cases import CASES
+    from libs.sandbox.cases import cases_of
     from libs.sandbox.conformance import run as converse
+    from libs.server.identity import Role
 
+    role, ident = caller_of(caller, ROLES)
+    ident = ident or IDS[role]
+    known = cases_of(Role(role))
     for name in cases:
-        if name not in CASES:
-            raise click.BadParameter(f"{name} is none of {', '.join(CASES)}", param_hint="CASE")
-    party = environment.party_of(context.data_dir, "filer", ident)
-    found = run(converse(address, party, cases, seconds=seconds))
+        if name not in known:
+            raise click.BadParameter(f"{name} is none of {', '.join(known)}", param_hint="CASE")
+    party = environment.party_of(context.data_dir, role, ident)
+    found = run(converse(address, party, cases, role=Role(role), seconds=seconds))
     result = [
         {"case": each.case.name, "passed": each.passed, "mrn": each.mrn, "notices": each.notices, "errors": each.errors}
         for each in found

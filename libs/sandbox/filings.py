@@ -4,7 +4,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from libs.columns import Table
+import numpy as np
+
+from libs.columns import Ragged, Strings, Table
 from libs.sandbox.findings import Change
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND, Consignment
@@ -13,6 +15,8 @@ from luxor.ingestion.v1 import ingestion_pb2
 MESSAGES: Final = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
 COLUMNS: Final = "/luxor.ingestion.v1.IngestionService/SubmitConsignmentColumns"
 ROWS_MAX: Final = 1_000
+CHARACTERS_MAX: Final = 8 * 1024 * 1024
+"""Of the texts of consignments that are changed, all written out; the services take fewer bytes in a call."""
 
 
 class Row(NamedTuple):
@@ -51,34 +55,84 @@ def read(method: str, raw: bytes) -> Filing | None:
 
 
 def changed(method: str, raw: bytes, changes: Mapping[int, Change]) -> bytes:
-    """Return a call in which some consignments, by their places, are changed. Columns lose fields that no release knows."""
+    """Return a call in which some consignments, by their places, are changed; the call itself if its columns cannot be read."""
     if method == COLUMNS:
-        packed = ingestion_pb2.SubmitConsignmentColumnsRequest.FromString(raw)
-        rows = Table.decode(packed.consignments).to_messages(Consignment)
-        _change(rows, changes)
-        packed.consignments.CopyFrom(
-            Table.from_messages(rows, ConsignmentColumns, Consignment).encode(ConsignmentColumns)
-        )
-        return packed.SerializeToString()
+        return _changed_columns(raw, changes)
     request = ingestion_pb2.SubmitConsignmentsRequest.FromString(raw)
-    _change(request.consignments, changes)
+    for place, change in changes.items():
+        change(request.consignments[place])
     return request.SerializeToString()
 
 
-def single_call(method: str, raw: bytes, place: int, change: Change, request_id: str) -> bytes:
-    """Return a call of SubmitConsignments with one consignment of a call, changed, under another request_id."""
+def single_call(method: str, raw: bytes, place: int, change: Change, request_id: str) -> bytes | None:
+    """Return a call of SubmitConsignments with one consignment of a call, changed, under another request_id; None if its columns cannot be read."""
     if method == COLUMNS:
-        columns = ingestion_pb2.SubmitConsignmentColumnsRequest.FromString(raw).consignments
-        row = Table.decode(columns).to_messages(Consignment)[place]
+        found = _rows_of(_table(raw), [place])
+        if found is None:
+            return None
+        (row,) = found
     else:
         row = ingestion_pb2.SubmitConsignmentsRequest.FromString(raw).consignments[place]
     change(row)
     return ingestion_pb2.SubmitConsignmentsRequest(request_id=request_id, consignments=[row]).SerializeToString()
 
 
-def _change(rows: Sequence[Consignment], changes: Mapping[int, Change]) -> None:
-    for place, change in changes.items():
-        change(rows[place])
+def _changed_columns(raw: bytes, changes: Mapping[int, Change]) -> bytes:
+    table = _table(raw)
+    rows = _rows_of(table, list(changes))
+    if rows is None:
+        return raw
+    order = np.arange(table.rows)
+    for number, (place, change) in enumerate(changes.items()):
+        change(rows[number])
+        order[place] = table.rows + number
+    own = Table.from_messages(rows, ConsignmentColumns, Consignment)
+    request = ingestion_pb2.SubmitConsignmentColumnsRequest.FromString(raw)
+    request.consignments.CopyFrom(Table.concat([table, own]).take(order).encode(ConsignmentColumns))
+    return request.SerializeToString()
+
+
+def _table(raw: bytes) -> Table:
+    return Table.decode(ingestion_pb2.SubmitConsignmentColumnsRequest.FromString(raw).consignments)
+
+
+def _rows_of(table: Table, places: Sequence[int]) -> list[Consignment] | None:
+    """Return some consignments of a table that no service has checked yet, None where it is malformed or expands beyond what a call may have."""
+    try:
+        if table.rows > ROWS_MAX or not _is_sound(table):
+            return None
+        chosen = table.take(np.array(places, np.int64))
+        return None if _characters(chosen) > CHARACTERS_MAX else chosen.to_messages(Consignment)
+    except Exception:
+        # As above.
+        return None
+
+
+def _is_sound(table: Table) -> bool:
+    """Return whether each column has a value for each row, and each list is a span of its values."""
+    for column in table.columns.values():
+        if len(column) != table.rows:
+            return False
+        if isinstance(column, Ragged):
+            offsets, count = column.offsets, len(column.values)
+            if offsets[0] != 0 or offsets[-1] != count or (np.diff(offsets) < 0).any():
+                return False
+            if isinstance(column.values, Table) and not _is_sound(column.values):
+                return False
+    return True
+
+
+def _characters(table: Table) -> int:
+    """Return how many characters the texts of a table have when each row is written out."""
+    count = 0
+    for column in table.columns.values():
+        values = column.values if isinstance(column, Ragged) else column
+        if isinstance(values, Table):
+            count += _characters(values)
+        elif isinstance(values, Strings):
+            lengths = np.fromiter(map(len, values.dictionary), np.int64, len(values.dictionary))
+            count += int(lengths[values.indices].sum())
+    return count
 
 
 def _messages(raw: bytes) -> Filing:

@@ -19,6 +19,8 @@ STRANGER: Final = "DE999999999999991"
 UNKNOWN_REFERENCE: Final = "NEVER-FILED"
 _UNKNOWN_FIELD: Final = b"\xfa\x3f\x00"
 """The field 1023 with no bytes, which no contract has."""
+_HEAVY_MG: Final = 1_000_000_000_000
+"""1,000 tonnes: more than the items of any test."""
 _PAST_SECONDS: Final = 1_577_836_800
 """2020-01-01 UTC."""
 FUTURE_SECONDS: Final = 4_070_908_800
@@ -59,6 +61,11 @@ def unchanged(_row: Any) -> None:
     """Change nothing."""
 
 
+def first_of(rows: Any) -> Any:
+    """Return the first message of a list, a new one if it is empty."""
+    return rows[0] if rows else rows.add()
+
+
 def set_element(path: str, value: object) -> Change:
     """Return a change that sets an element: "freight.minor", or of the first entry of a list "items[0].gtin"."""
     *parents, last = path.split(".")
@@ -68,7 +75,7 @@ def set_element(path: str, value: object) -> Change:
             name, _, place = parent.partition("[")
             row = getattr(row, name)
             if place:
-                row = row[0] if row else row.add()
+                row = first_of(row)
         setattr(row, last, value)
 
     return change
@@ -138,13 +145,18 @@ def _of_another_name(row: Consignment) -> None:
 
 
 def _heavy(row: Consignment) -> None:
-    row.items[0].net_mass_mg = row.gross_mass_mg + 1_000_000
+    row.gross_mass_mg = 1_000_000
+    first_of(row.items).net_mass_mg = 2_000_000
 
 
 def _cheap(row: Consignment) -> None:
     _priced(2)(row)
     row.items[0].net_mass_mg = 1_000_000
-    row.gross_mass_mg = max(row.gross_mass_mg, 1_000_000 + sum(item.net_mass_mg for item in row.items))
+    row.gross_mass_mg = _HEAVY_MG
+
+
+def _strange_device(row: Consignment) -> None:
+    first_of(row.items).imeis.insert(0, "490154203237519")
 
 
 def _export(destination: str) -> Change:
@@ -311,7 +323,7 @@ WARNED: Final = (
     _warned("IOSS", "SCHEME_NUMBER_MALFORMED", "fiscal_references[0].number", "an IOSS number is too short", schemes(pb.SCHEME_IOSS, number="IM12")),
     _warned(
         "IMEI", "IMEI_MALFORMED", "items[0].imeis[0]", "the number of a device has a wrong check digit",
-        lambda row: row.items[0].imeis.insert(0, "490154203237519"),
+        _strange_device,
     ),
     _warned(
         "UNIT", "UNIT_UNKNOWN", "items[0].quantity_unit", "a unit is unknown",

@@ -193,7 +193,8 @@ class Proxy(grpc.GenericRpcHandler):
         for place, each in provoked.items():
             if each.prior is not None:
                 other = filings.single_call(method, raw, place, each.prior, prior_id(filing.request_id, place))
-                await self._forward(filings.MESSAGES, other, caller, context)
+                if other is not None:
+                    await self._forward(filings.MESSAGES, other, caller, context)
         rows = filing.rows
         if changes := {place: each.change for place, each in provoked.items() if each.change is not unchanged}:
             raw = filings.changed(method, raw, changes)

@@ -100,10 +100,27 @@ def test_a_case_whose_fault_did_not_happen_is_not_passed() -> None:
     assert wrong([filed("DOWN-1"), *released("DOWN")], "DOWN") == ["The call fails once"]
 
 
+@pytest.mark.parametrize("case", ["BUSY", "BEHIND", "FULL", "STARTING"])
 @pytest.mark.parametrize(("at", "expected"), [(4.9, [LATER]), (5.0, [])])
-def test_a_call_is_not_sent_again_before_the_time_in_retry_info(at: float, expected: list[str]) -> None:
-    busy = filed("BUSY-1", mrn="", failure="BUSY", code="RESOURCE_EXHAUSTED", retry_at=5.0)
-    assert wrong([busy, filed("BUSY-1", at), *released("BUSY")], "BUSY") == expected
+def test_a_call_is_not_sent_again_before_the_time_in_retry_info(case: str, at: float, expected: list[str]) -> None:
+    busy = filed(f"{case}-1", mrn="", failure=case, code="RESOURCE_EXHAUSTED", retry_at=5.0)
+    assert wrong([busy, filed(f"{case}-1", at), *released(case)], case) == expected
+
+
+RENEWED = "The same content is sent again, with a new request_id"
+
+
+@pytest.mark.parametrize(
+    ("retry", "expected"),
+    [
+        (filed("USED-1", 2.0, request_id="new"), []),
+        (filed("USED-1", 2.0), [RENEWED]),
+        (filed("USED-1", 2.0, request_id="new", digest="other"), [RENEWED]),
+    ],
+)
+def test_after_a_request_id_that_was_used_the_same_content_has_a_new_one(retry: Event, expected: list[str]) -> None:
+    events = [filed("USED-1", mrn="", failure="USED", code="ALREADY_EXISTS"), retry, *released("USED")]
+    assert wrong(events, "USED") == expected
 
 
 @pytest.mark.parametrize(
@@ -135,6 +152,62 @@ NEW_CALL = "It is filed again under the same reference, with a new request_id"
 )
 def test_what_was_refused_is_filed_again_with_a_new_request_id(filings: list[Event], expected: list[str]) -> None:
     assert wrong([*filings, *released("REFUSED")], "REFUSED") == expected
+
+
+def test_a_refused_amendment_is_corrected_with_a_new_request_id() -> None:
+    def amended(at: float, request_id: str, code: str = "OK") -> Event:
+        mrn = "" if code == REFUSED else MRN
+        return filed("VERSION-1", at, mrn=mrn, request_id=request_id, function=MESSAGE_FUNCTION_AMEND, code=code)
+
+    events = [filed("VERSION-1"), amended(2.0, "a", REFUSED), *released("VERSION")]
+    assert wrong(events, "VERSION") == [NEW_CALL]
+    assert wrong([*events, amended(3.0, "a")], "VERSION") == [NEW_CALL]
+    assert wrong([*events, amended(3.0, "b")], "VERSION") == []
+
+
+RENAMED = "It is refused, and sent under another reference"
+
+
+def test_under_a_reference_that_was_used_nothing_is_accepted() -> None:
+    refused = filed("REUSED-1", mrn="", code=REFUSED)
+    assert wrong([refused, filed("SHOP-1", 2.0)], "REUSED") == []
+    assert wrong([refused, filed("REUSED-1", 2.0)], "REUSED") == [RENAMED]
+
+
+def sent(reference: str, subject: str, code: str, request_id: str, account: str = ACCOUNT) -> Event:
+    return Event("sent", account, 1.0, reference=reference, code=code, request_id=request_id, detail=subject)
+
+
+@pytest.mark.parametrize(
+    ("case", "subject", "account"),
+    [
+        ("NOPRICE", "sale", ACCOUNT),
+        ("PARTKEY", "part", ACCOUNT),
+        ("PLACE", "arrival", "carrier/swift"),
+        ("FREED", "reversal of an arrival", "carrier/swift"),
+        ("LEFTTIME", "departure", "carrier/swift"),
+    ],
+)
+def test_another_message_that_was_refused_is_sent_with_a_new_request_id(case: str, subject: str, account: str) -> None:
+    def result(*events: Event) -> list[bool]:
+        found = conversations(events, account)[case]
+        assert found is not None
+        return [each.passed for each in found.checks]
+
+    refused = sent(f"{case}-1", subject, REFUSED, "r", account)
+    assert result(refused) == [False]
+    assert result(refused, sent(f"{case}-1", subject, "OK", "r", account)) == [False]
+    assert result(refused, sent(f"{case}-1", subject, "OK", "new", account)) == [True]
+    assert result(sent(f"{case}-1", subject, "OK", "r", account)) == [False], "it was never refused"
+    # The same reference of another message is none of the case.
+    other = "part" if subject != "part" else "sale"
+    assert conversations([sent(f"{case}-1", other, REFUSED, "r", account)], account)[case] is None
+
+
+def test_a_carrier_has_the_cases_of_carriers() -> None:
+    found = conversations([filed("HOLD-1", account="carrier/swift")], "carrier/swift")
+    assert set(found) == set(cases_of(Role.CARRIER))
+    assert set(found.values()) == {None}
 
 
 def test_a_failure_of_the_sandbox_is_named_as_such() -> None:

@@ -32,6 +32,8 @@ class Behind(grpc.GenericRpcHandler):
         self.calls: list[tuple[str, bytes]] = []
         self.callers: list[str] = []
         self.answer = b""
+        self.answers: dict[str, bytes] = {}
+        """By method, where the answer is another one than `answer`."""
         self.refusal: Refusal | None = None
 
     def service(self, handler_call_details: Any) -> Any:
@@ -55,7 +57,7 @@ class Behind(grpc.GenericRpcHandler):
                             errors=[item_error("ELEMENT_MISSING", "consignments[0].items[0].description")],
                         )
                 return answer.SerializeToString()
-            return self.answer
+            return self.answers.get(handler_call_details.method, self.answer)
 
         return grpc.unary_unary_rpc_method_handler(serve)
 

@@ -5,7 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from libs.sandbox.findings import FUTURE_SECONDS, Finding, clear, in_turn, schemes, set_element, set_time, unchanged
+from libs.sandbox.findings import (
+    FUTURE_SECONDS,
+    Finding,
+    clear,
+    first_of,
+    in_turn,
+    schemes,
+    set_element,
+    set_time,
+    unchanged,
+)
 from libs.server.errors import item_error
 from libs.server.identity import Role
 from luxor.clearance.v1 import carriers_pb2, clearance_pb2, returns_pb2
@@ -101,7 +111,7 @@ def _two_schemes(sale: sales_pb2.Sale) -> None:
 
 
 def _unpriced(sale: sales_pb2.Sale) -> None:
-    sale.items[0].ClearField("price")
+    first_of(sale.items).ClearField("price")
 
 
 OF_CALLS: Final[Mapping[Subject, Sequence[Finding]]] = {

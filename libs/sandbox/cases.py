@@ -249,6 +249,7 @@ NOT_COVERED: Final = {
     "TRANSIT_ENDED": "movements to another office that an officer ends without an arrival",
     "EXITED": "exports: no case files one",
     "PART_MISSING": "only for parties other than the filer",
+    "CONTRADICTED": "needs a part of another party",
     "LICENCE_USED": "only for partner agencies",
     "LICENCE_RESTORED": "only for partner agencies",
     "LICENCE_USED_UP": "only for partner agencies",

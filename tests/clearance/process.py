@@ -63,6 +63,7 @@ from tests.clearance.events import WITHDRAWN
 from tests.clearance.goods import ARMS, MEAT, goods, law
 from tests.clearance.risk_answers import screening
 from tests.clearance.transits import RULES
+from tests.support.contradicting import PAYER, contradicting
 
 TEXTS: Final = load_texts(INCLUDED)
 DAY_MICROS: Final = 86_400_000_000
@@ -151,14 +152,18 @@ def ref(reference: str, version: int | None = None) -> pb.ConsignmentRef:
 
 
 async def decide(process: Process) -> None:
-    """One of the new ones needs a licence, an agency examines the other one. Of the others one adds what it lacked when its goods came."""
+    """One of the new ones needs a licence, an agency examines the other one. Of the others one adds what it lacked when its goods came.
+
+    A part contradicts the one that is amended.
+    """
     command = Decide(process.store, included(), law())
     intake = Intake(command, process.channel, process.channel, assess_seconds=ASSESS_SECONDS)
     arms, meat = (
         goods(["GREEN-new"], ARMS, cites=CITES, master=AMENDED),
         goods(["RED-new"], MEAT, cites=(), master=AMENDED),
     )
-    new, amended = Table.concat([arms, meat]), filings(["GREEN-amend"], version=2, master=AMENDED)
+    new = Table.concat([arms, meat])
+    amended = contradicting(filings(["GREEN-amend"], version=2, master=AMENDED), [PAYER])
     completed = completing(filings(["GREEN-adds"], version=2), 1)
     await process.follow("ingestion", intake, ConsignmentColumns, batch(new), batch(amended), batch(completed))
 

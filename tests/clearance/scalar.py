@@ -204,6 +204,8 @@ def refused(event: Event, now: Place) -> str:
         case Event.COMPLETED_RELEASE | Event.COMPLETED_HOLD:
             # Callers choose it for goods that were presented with an incomplete filing: what customs examines or found stays as it is.
             return "" if (held or state == State.DOCUMENTS_REQUESTED) and not now.inspected else "AMENDMENT_TOO_LATE"
+        case Event.CONTRADICTED:
+            return "NOT_DECIDED" if state == State.ACCEPTED else ""
         case Event.INSPECTED:
             return "" if held or controlled or released or seized else "NOT_INSPECTABLE"
         case Event.SCREENING_MATCHED:
@@ -287,7 +289,7 @@ def _moved(event: Event, now: Place) -> Place:
     there = State.RELEASED if now.presented else State.AWAITING_ARRIVAL
     if event in TRANSIT:
         return _transit(event, now)
-    if event in (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED, Event.SCAN_RECORDED):
+    if event in (Event.DECISION_PROPOSED, Event.PROPOSAL_ENDED, Event.SCAN_RECORDED, Event.CONTRADICTED):
         return now
     if now.state in CONTROLS or event in (Event.DOCUMENTS_REQUESTED, Event.EXAMINATION_ORDERED):
         moved = _controlled(event, now)

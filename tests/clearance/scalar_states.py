@@ -102,7 +102,7 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
         result |= {"decided_at": at, "decided_by": by, "first_decided_at": first}
     if event not in (
         *DECISIONS, *MONEY, *CONTROLS, *STORAGE, *MOVING, *INTERNAL, Event.ARRIVED, Event.PRESENTED, Event.ARRIVAL_REVERSED,
-        Event.FINDINGS_CHANGED,
+        Event.FINDINGS_CHANGED, Event.CONTRADICTED,
     ):  # fmt: skip
         # A match from before the decision ended no delay: once it is cleared, the time for a look continues.
         result |= dict.fromkeys(WAITS[1:] if event == Event.SCREENING_MATCH_CLEARED else WAITS)

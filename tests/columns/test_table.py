@@ -22,7 +22,7 @@ from luxor.revenue.v1.revenue_pb2 import (
 
 ENVELOPE = {
     "mrn", "version", "filer", "accepted_at", "partition", "carrier_id", "filer_trusted_until", "missing_roles",
-    "completed_versions", "awaited_parts",
+    "completed_versions", "awaited_parts", "contradictions", "contradiction_count", "unchanged_since",
 }  # fmt: skip
 text = st.text(alphabet="abcä €|;=:,", max_size=6)
 texts = st.lists(st.text(alphabet="xyz", min_size=1, max_size=2), max_size=3)

@@ -51,6 +51,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "CaseService.ListCaseConsignments": ("officer", {"number": 1}, (MRN,)),
     "CaseService.ListCaseEvents": ("officer", {"number": 1}, (7,)),
     "WorkService.ListWork": ("officer", {}, (4, 20_000, MRN)),
+    "WorkService.ListContradicted": ("officer", {}, (10**15, 20_000, MRN)),
     "WorkService.ListProposals": ("officer", {}, (20_000, MRN)),
     "WorkService.ListStorage": ("officer", {}, (10**15, 20_000, MRN)),
     "WorkService.ListUnjudged": ("officer", {}, (10**15, 20_000, MRN)),

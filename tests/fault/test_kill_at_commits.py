@@ -74,7 +74,7 @@ WRITTEN_OFF: Final = {
 RECORD: Final = (
     "version", "state", "arrived_at", "debt_status", "officer_hold", "screening_hold", "release_not_before", "inspected_at", "adjusted_at",
     "debt_hold", "violation_found_by", "violation_resolved_by", "control_hold", "transit_started_at", "transit_ended_at", "transit_outcome",
-    "presentation_due_at", "presented_at", "reasons",
+    "presentation_due_at", "presented_at", "reasons", "contradiction_count",
 )  # fmt: skip
 COMMITS_MAX: Final = 1_000
 SECONDS: Final = 60.0
@@ -93,6 +93,7 @@ LISTS: Final = {
     "storage": "mrn, office, next_at is null",
     "transit": "mrn, departure_office, destination_office, next_at is null",
     "proposal": "mrn, office, proposed_by",
+    "contradicted": "mrn, office",
     "licence_use": "mrn, number, quantity, restored_at is null",
     "licence": "authority, number, next_at is null",
 }
@@ -160,6 +161,7 @@ def expected(name: str, before: Once) -> Once:
                 ("RED-new", Event.DECIDED_HOLD),
                 ("RED-new", Event.EXAMINATION_ORDERED),
                 ("GREEN-amend", Event.AMENDED_RELEASE),
+                ("GREEN-amend", Event.CONTRADICTED),
             )
             return before.after(*decided).after(("GREEN-adds", Event.COMPLETED_RELEASE), parts_missing=False)
         case "withdraw":

@@ -18,6 +18,9 @@ def uncovered() -> list[str]:
         "filer_trusted_until",
         "missing_roles",
         "awaited_parts",
+        "contradictions",
+        "contradiction_count",
+        "unchanged_since",
         "completed_versions",
     }
     missing = [name for name in schema.columns if name not in elements.CONSIGNMENT and name not in envelope]

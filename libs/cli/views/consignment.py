@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from libs.cli.views.clearance.contradictions import contradiction_lines
 from libs.cli.views.clearance.proposals import second_person
 from libs.cli.views.clearance.scans import scan_words
 from libs.cli.views.law_review import at_least, not_covered_text, review_text
@@ -105,6 +106,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     row("stages", "\n".join(_incomplete(each.get("incomplete_stages", ()))))
     missing = [words(short(role, "PARTY_ROLE_")) for role in each.get("missing_roles", ())]
     row("missing parts", ", ".join(missing))
+    row("contradictions", "\n".join(contradiction_lines(each)))
     row("audit", "to be audited after its release" if decision.get("audit") else "")
     row("note", safe(each.get("note", "")))
     row(

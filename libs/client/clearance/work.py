@@ -102,6 +102,22 @@ async def unjudged_list(client: Client, office: str = "", *, items_max: int = PA
     return items[:items_max]
 
 
+async def contradicted_list(client: Client, office: str = "", *, items_max: int = PAGE) -> list[dict[str, Any]]:
+    """Return the first goods whose filing contradicts parts of other parties, the oldest first, with both values. Roles: officer, analyst.
+
+    An `office` of "" stands for all offices.
+    """
+    request = pb.ListContradictedRequest(office=office, page_size=min(items_max, PAGE))
+    items: list[dict[str, Any]] = []
+    async for page in pages(
+        client, "clearance", WorkServiceStub, "ListContradicted", request, pb.ListContradictedResponse
+    ):
+        items += [plain(each) for each in page.items]
+        if len(items) >= items_max:
+            break
+    return items[:items_max]
+
+
 async def decide_proposals(
     client: Client,
     verdict: str,

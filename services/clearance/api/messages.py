@@ -14,6 +14,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.consignment.v1.consignment_pb2 import DIRECTION_EXPORT, DIRECTION_IMPORT
 from services.clearance.consignment import notice_kinds as notices
 from services.clearance.consignment.columns import choose, is_lost
+from services.clearance.consignment.contradictions.contradiction import PARTS_CONTRADICT, public_contradictions
 from services.clearance.consignment.controls.control import has_controls
 from services.clearance.consignment.controls.pre_loading import announced, concerns_loading, disclosed, pre_loading_of
 from services.clearance.consignment.controls.views import (
@@ -110,6 +111,7 @@ _STATUS: Final = Schema(
         "rights_matches": _STATE.children["rights_matches"],
         "proposals": _STATE.children["proposals"],
         "incomplete_stages": _STATE.children["incomplete_stages"],
+        "contradictions": _STATE.children["contradictions"],
     },
 )
 
@@ -180,6 +182,7 @@ _NOT_CARRIED: Final = (
     Change.ADJUSTED,
     Change.CONTROL_ANSWERED,
     Change.CONTROL_REMINDED,
+    Change.CONTRADICTED,
 )
 """Changes of what carriers and agencies do not read: to them the change is UNSPECIFIED."""
 
@@ -216,6 +219,7 @@ def public(table: Table) -> Table:
         "charges": _plain_charges(table),
         **public_controls(table),
         **public_needs(table),
+        **public_contradictions(table),
         **_without(table, "rights_matches"),
         **_without(table, "proposals"),
     }
@@ -445,6 +449,11 @@ def notices_of(table: Table, *, carrier: bool) -> list[pb.Notice]:
         shown = () if carrier else flat[reasons.span(row)]
         notice = pb.Notice(reasons=shown, lower_bound=least[row], **facts)
         notice.time.FromMicroseconds(changed[row])
+        if kinds[row] == notices.NoticeKind.CONTRADICTED:
+            lines = table.ragged("contradictions").take(np.array([row])).values
+            assert isinstance(lines, Table)
+            notice.contradictions.extend(lines.to_messages(pb.Contradiction))
+            notice.reasons[:] = [PARTS_CONTRADICT] if lines.rows else []
         if with_controls:
             notice.controls.extend(changed_controls(table, row))
         if limited[row] and (end := storage_ends[row]) is not None:

@@ -12,11 +12,13 @@ from libs.store.database import Transaction
 from services.clearance.carriage.binding import Arrival, Effective, effective
 from services.clearance.commands.arrivals.amended_numbers import differs, store_numbers
 from services.clearance.commands.arrivals.carriage import report_without_effect
+from services.clearance.commands.contradictions.record import record_contradictions
 from services.clearance.commands.goods.order_controls import order_controls, waiting_for_orders
 from services.clearance.commands.goods.referrals import store_referrals
 from services.clearance.commands.goods.writing_off import WritingOff
 from services.clearance.commands.screen import bind
 from services.clearance.commands.take_debt_events import bind as bind_debt_events
+from services.clearance.consignment.contradictions.contradiction import Statement, carried
 from services.clearance.consignment.debt import settled, with_debt_evaluated, with_documents_not_valued
 from services.clearance.consignment.decision import SCREENING, Lane
 from services.clearance.consignment.presentation.times import PRESENTATION
@@ -45,11 +47,16 @@ class DecidedFilings:
     trace: str
     completed: Ragged | None = None
     """By filing, the earlier versions that it completes; None where none completes any."""
+    stated: Mapping[int, Statement] = field(default_factory=dict)
+    """By row, what filings state about contradictions with parts of other parties."""
 
     def take(self, rows: NDArray[np.int64]) -> "DecidedFilings":
         """Return these rows, in that order."""
         completed = self.completed.take(rows) if self.completed is not None else None
-        return DecidedFilings(self.table.take(rows), self.release[rows], self.trace, completed)
+        stated = {}
+        if self.stated:
+            stated = {to: self.stated[row] for to, row in enumerate(rows.tolist()) if row in self.stated}
+        return DecidedFilings(self.table.take(rows), self.release[rows], self.trace, completed, stated)
 
     def with_events(self, table: Table, release: NDArray[np.bool_]) -> "DecidedFilings":
         """Return the same filings with events that came before them."""
@@ -125,6 +132,9 @@ class Decide:
                 await self._first(tx, part.take(new), arrivals, tally)
             if stored.any():
                 await self._amend(tx, part.take(np.flatnonzero(stored)), locked, arrivals, tally, writing)
+        for part in parts:
+            mrns = part.table.strings("mrn").tolist() if part.stated else ()
+            await record_contradictions(self.store, tx, mrns, part.stated, at=tally.at, trace=part.trace)
         await writing.finish()
         if tally.unbound or tally.changed:
             await self._mark(tx, arrivals, tally)
@@ -279,6 +289,7 @@ class Decide:
         completes = completing(stored, part.completed)
         stays_red = stays_in_red_lane(stored, part.table, completes)
         table = recommendation.assessed(amended_states(stored, part.table, stays_red), tally.at)
+        table = table.with_columns(carried(stored, part.stated))
         table = with_documents_not_valued(stored, table)
         # Debt events that revenue announced remain valid after the amendment. What stays held has the reason of its debt beside its own.
         table = with_debt_evaluated(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
@@ -310,12 +321,11 @@ class Decide:
                 await order_controls(self.store, tx, controlled, self.goods, at=tally.at, trace=part.trace)
         late = np.flatnonzero(~effective)
         if len(late):
-            await self.store.notify(
-                tx,
-                refused_states(stored.take(late), part.table.take(late).ints("filing_version"), tally.at),
-                trace=part.trace,
-            )
-            tally.too_late += len(late)
+            refused = late[[not _is_unchanged(part.stated.get(row), stored, row) for row in late.tolist()]]
+            if len(refused):
+                versions = part.table.ints("filing_version").take(refused)
+                await self.store.notify(tx, refused_states(stored.take(refused), versions, tally.at), trace=part.trace)
+            tally.too_late += len(refused)
             await self._alarm(tx, [rows[place] for place in late.tolist()], stored.take(late), part, late, tally.at)
 
     async def _alarm(
@@ -354,6 +364,13 @@ class Decide:
                     "an alarm has its effect in each state that is reached and not final"
                 )
                 await self.store.succeed(tx, after, [alarm_rows[place] for place in chosen.tolist()], trace=part.trace)
+
+
+def _is_unchanged(statement: Statement | None, stored: Table, row: int) -> bool:
+    """Return whether a version has all elements of the one that counts, and states only other contradictions: nothing of it is refused."""
+    if statement is None or statement.unchanged_since is None:
+        return False
+    return statement.unchanged_since <= int(stored.ints("filing_version").values[row])
 
 
 def _loaded_though_forbidden(

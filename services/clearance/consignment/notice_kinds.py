@@ -49,6 +49,7 @@ class NoticeKind(IntEnum):
     PRESENTATION_OVERDUE = 31
     EXITED = 34
     PART_MISSING = 35
+    CONTRADICTED = 36
 
 
 NOTICE_OF_STATE: Final = {
@@ -156,6 +157,7 @@ def kinds(table: Table) -> NDArray[np.int64]:
             # Goods that are released with their arrival are announced as released.
             announce(cause, kind, unreleased)
     announce(Change.RETURN_ORDER_ENDED, NoticeKind.RETURN_ORDER_ENDED, everywhere)
+    announce(Change.CONTRADICTED, NoticeKind.CONTRADICTED, everywhere)
     announce(Change.INVALIDATED, NoticeKind.INVALIDATED, everywhere)
     announce(Change.AMENDMENT_REFUSED, NoticeKind.AMENDMENT_REFUSED, everywhere)
     return found

@@ -85,6 +85,7 @@ class Change(IntEnum):
     PRESENTATION_OVERDUE = 37
     EXITED = 38
     EXIT_OVERDUE = 39
+    CONTRADICTED = 40
 
 
 class Event(IntEnum):
@@ -187,6 +188,8 @@ class Event(IntEnum):
     COMPLETED_RELEASE = 50
     """A new version completes the filing of goods that were presented. Callers choose it, and the next one, only where no element changes."""
     COMPLETED_HOLD = 51
+    CONTRADICTED = 52
+    """Contradictions between the filing and parts of other parties began, changed or ended; the state does not change."""
 
 
 CHANGE_OF: Final = np.array(
@@ -243,6 +246,7 @@ CHANGE_OF: Final = np.array(
         Change.EXIT_OVERDUE,
         Change.AMENDED,
         Change.AMENDED,
+        Change.CONTRADICTED,
     ],
     np.int64,
 )

@@ -30,6 +30,7 @@ from services.clearance.commands.returns.withdraw import DecideAndWithdraw, With
 from services.clearance.commands.rights.current import CurrentApplications
 from services.clearance.commands.store_days import ensure_days
 from services.clearance.consignment.assessment import Misaligned, assessment_of, check, columns_of
+from services.clearance.consignment.contradictions.contradiction import statements
 from services.clearance.consignment.decision import decide, lane_names
 from services.clearance.consignment.state.creation import new_states
 from services.clearance.consignment.transitions import State
@@ -194,7 +195,7 @@ class Intake:
             table, release = await self._assessed(part, matcher)
             completes = part.filings.may_have("completed_versions")
             completed = part.filings.ragged("completed_versions") if completes else None
-            return DecidedFilings(table, release, span.traceparent, completed)
+            return DecidedFilings(table, release, span.traceparent, completed, statements(part.filings))
 
     async def _assessed(self, part: _Part, matcher: Matcher) -> tuple[Table, NDArray[np.bool_]]:
         async with self._slots:

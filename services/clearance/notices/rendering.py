@@ -18,6 +18,10 @@ from services.clearance.notices.texts import AGENCY, FILER, KEYS, Language, Text
 _KIND: Final = "NOTICE_KIND_"
 _EXPORT: Final = "_EXPORT"
 """Ends the key of a text about exports, where it differs from that about imports: they owe nothing, and leave."""
+_CONTRADICTIONS_SHOWN: Final = 5
+"""Elements that a text names; the notice has all of them."""
+_VALUE_CHARACTERS: Final = 80
+"""Characters of a value in a text."""
 _MILLIONTHS: Final = 1_000_000
 _ENDED: Final = (pb.STATE_EXPIRED, pb.STATE_INVALIDATED)
 _UNPRESENTED: Final = (pb.NOTICE_KIND_ARRIVED, pb.NOTICE_KIND_DECIDED)
@@ -57,6 +61,8 @@ def _key_of_kind(notice: pb.Notice) -> str:
         unpresented = "_UNPRESENTED" if notice.HasField("presentation_due_at") else ""
         if of_debt or unpresented:
             return f"{kind}{of_debt}{unpresented}"
+    if notice.kind == pb.NOTICE_KIND_CONTRADICTED and not notice.contradictions:
+        return f"{kind}_ENDED"
     if notice.kind == pb.NOTICE_KIND_RELEASED and notice.payable_minor and notice.debt_status in _ON_ACCOUNT:
         return "RELEASED_ON_ACCOUNT"
     return _about_loading(notice) or kind
@@ -135,6 +141,14 @@ def _part_link(part: pb.AwaitedPart) -> str:
     return f"{part.order.platform} {part.order.number}".strip()
 
 
+def _contradictions(notice: pb.Notice) -> str:
+    """Return the elements that parts contradict, each with the value of the consignment where the reader stated it."""
+    return "; ".join(
+        f"{each.path} ({each.consignment_value[:_VALUE_CHARACTERS]})" if each.consignment_value else each.path
+        for each in notice.contradictions[:_CONTRADICTIONS_SHOWN]
+    )
+
+
 def _minute(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
@@ -170,6 +184,7 @@ def _values(notice: pb.Notice, texts: Texts, language: Language) -> dict[str, st
         "role": _role(notice.awaited_part) or none,
         "part_link": _part_link(notice.awaited_part) or none,
         "part_until": notice.awaited_part.last_day or none,
+        "contradictions": _contradictions(notice) or none,
         "consignment_filer": notice.awaited_part.consignment_filer or none,
     }
     amounts = {

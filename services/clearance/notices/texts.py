@@ -36,6 +36,7 @@ _OF_GOODS: Final = (
 KEYS: Final = {
     FILER: (
         *_OF_GOODS, "HELD_DEBT", "HELD_DEBT_UNPRESENTED", "RELEASED_ON_ACCOUNT", "AMENDMENT_REFUSED", "PART_MISSING", "CHARGES_CHANGED",
+        "CONTRADICTED", "CONTRADICTED_ENDED",
         "DEBT_SETTLED", "DEBT_OPENED", "ARRIVED_ENDED", "RETURN_ORDER_ENDED",
     ),
     CARRIER: _OF_GOODS,
@@ -73,6 +74,7 @@ PLACEHOLDERS: Final = {
         "part_link",
         "part_until",
         "consignment_filer",
+        "contradictions",
     ),
     CARRIER: _SHARED,
     AGENCY: ("mrn", "house_document", "master_document", "date", "request", "due", "licences", "licence_until"),

@@ -43,6 +43,7 @@ from services.clearance.store.releases import BulkReleases, ReleaseLists
 from services.clearance.store.rights.applications import ApplicationTable
 from services.clearance.store.rows import Row, agency_key, carrier_key, day_of, days_of, filer_key, row_of
 from services.clearance.store.sweeps import SweepTables
+from services.clearance.store.timers.contradicted import ContradictedTable
 from services.clearance.store.timers.proposals import ProposalTable
 from services.clearance.store.timers.return_orders import ReturnOrderTable
 from services.clearance.store.timers.storage import StorageTable
@@ -61,6 +62,7 @@ PURGED: Final = (
     "storage",
     "transit",
     "unjudged",
+    "contradicted",
     "claim",
     "early_hit",
     "early_news",
@@ -100,6 +102,7 @@ class Store:
         self.carriers = CarrierTables()
         self.cases = CaseTables()
         self.contents = ContentTables()
+        self.contradicted = ContradictedTable()
         self.controls = ControlTable()
         self.claims = ClaimTable()
         self.early_matches = EarlyMatches()
@@ -277,6 +280,7 @@ class Store:
         await self.storage.note(tx, table, mrns, days, in_lists=in_lists)
         await self.transits.note(tx, table, mrns, days)
         await self.unjudged.note(tx, table, mrns, days)
+        await self.contradicted.note(tx, table, mrns, days)
 
     async def notify(
         self,

@@ -38,6 +38,7 @@ WORK_LISTS: Final = {
     "transit": "due_at || ' ' || departure_office || ' ' || destination_office || case when next_at is null then ' overdue' else '' end",
     "proposal": "due_at",
     "unjudged": "accepted_at || ' ' || office",
+    "contradicted": "accepted_at || ' ' || office",
     "open_return_order": "null::smallint",
 }
 """The work lists, and what they state of a consignment beside day and MRN; of controls the numbers, as bits."""

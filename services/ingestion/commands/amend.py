@@ -29,6 +29,7 @@ from services.ingestion.filing.amendment import (
 from services.ingestion.filing.completion import VERSIONS_MAX, completes, declares, incomplete
 from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.stages import with_awaited_parts, with_missing_roles
+from services.ingestion.parts.contradictions import without_contradictions
 from services.ingestion.quality.scorecards import Card, Key
 from services.ingestion.quality.scores import Array, later_version
 from services.ingestion.store.amendments import Amendments
@@ -361,7 +362,7 @@ def _contents(table: Table, new: dict[int, Outcome]) -> tuple[Table, list[int]]:
         if "awaited_parts" in former.names:
             former = with_awaited_parts(former, {})
         parts.append(
-            former.with_columns(
+            without_contradictions(former).with_columns(
                 {
                     "function": Ints.constant(MESSAGE_FUNCTION_INVALIDATE, former.rows),
                     "amended_version": own.ints("amended_version"),

@@ -55,6 +55,9 @@ class PartResult:
     added: dict[str, None] = field(default_factory=dict)
     """Paths of the elements that it added, those of items without their place."""
     contradictions: list[Contradiction] = field(default_factory=list)
+    """The first CONTRADICTIONS_MAX."""
+    contradiction_count: int = 0
+    """All of them."""
 
 
 def elements_beyond(content: Consignment, role: int, data_sets: DataSets) -> Iterator[str]:
@@ -83,6 +86,7 @@ def join(filed: Consignment, filer: str, parts: Sequence[Part]) -> tuple[Consign
             currency = part.content.payment.amount.currency
             paid = f"{part.content.payment.amount.minor} {currency}"
             result.contradictions.append(Contradiction(_TOTAL, f"{total} {currency}", paid, priced_by))
+        result.contradiction_count = len(result.contradictions)
         del result.contradictions[CONTRADICTIONS_MAX:]
     return joined, results
 

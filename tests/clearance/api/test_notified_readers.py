@@ -36,6 +36,7 @@ from tests.clearance.inspections import inspection
 from tests.clearance.inspections import record as record_inspection
 from tests.clearance.risk_answers import screening
 from tests.clearance.service_client import SECONDS, House, arrivals
+from tests.support.contradicting import BUYER, PAYER, Differing, contradicting
 
 
 @dataclass
@@ -79,6 +80,14 @@ async def file(case: Case) -> None:
 
 async def amend(case: Case) -> None:
     await case.house.desk.consume(filings([case.reference], version=2))
+
+
+def contradict(version: int, *differing: Differing) -> Step:
+    async def step(case: Case) -> None:
+        table = filings([case.reference], version=version)
+        await case.house.desk.consume(contradicting(table, differing, unchanged_since=1))
+
+    return step
 
 
 async def arrive(case: Case) -> None:
@@ -183,6 +192,9 @@ LINES: Final[dict[str, tuple[str, list[tuple[Step, str, str]]]]] = {
         "RED-1", [(file, "HELD", NOBODY), (amend, "HELD", NOBODY), (arrive, "ARRIVED", "ARRIVED")],
     ),
     "amendment too late": ("RED-1", [*BOTH_ARRIVED, (amend, "AMENDMENT_REFUSED", NOBODY)]),
+    "contradictions of goods that arrived": (
+        "RED-1", [*BOTH_ARRIVED, (contradict(2, PAYER), "CONTRADICTED", NOBODY), (contradict(3, PAYER, BUYER), "CONTRADICTED", NOBODY)],
+    ),
     "inspection": ("RED-1", [*BOTH_ARRIVED, (inspect, NOBODY, NOBODY)]),
     "reversal of an arrival, and the true one": (
         "RED-1",

@@ -44,6 +44,7 @@ from tests.clearance.loading import NONE, parameters, recommending
 from tests.clearance.scans import scan
 from tests.clearance.second_person import REFUSE, of_two
 from tests.clearance.service_client import House
+from tests.support.contradicting import PAYER, contradicting
 from tests.support.every_rpc import call, methods_of, name_of, reasons
 
 CALLERS: Final = {
@@ -132,6 +133,7 @@ EXPECTED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "WorkService/ClaimConsignments": OFFICER,
     "WorkService/DecideProposals": OFFICER,
     "WorkService/HandOverConsignments": OFFICER,
+    "WorkService/ListContradicted": INSIGHT,
     "WorkService/ListProposals": INSIGHT,
     "WorkService/ListStorage": INSIGHT,
     "WorkService/ListUnjudged": INSIGHT,
@@ -164,12 +166,17 @@ RELEASED: Final = {
 """RPCs about goods that arrived; about goods that nothing holds."""
 FOREIGN: Final = (
     "SHOP-REF", "Ada Example", "Meadow Lane", "bazaar.example", "VALUE_IMPLAUSIBLY_LOW", "LANE_RED", "EU.vat", "shop", "zenith",
+    "payment.payer", "Bob Stated", "Zoe Foreign", "paymaster",
 )  # fmt: skip
+DIFFERING: Final = PAYER._replace(
+    stated_by="shop", consignment_value="Bob Stated", part_value="Zoe Foreign", part_filer="paymaster"
+)
+"""What a part of another party states differently of all goods."""
 NOT_FOR: Final = {
     "carrier": (*FOREIGN, "620630", "blouse", "Broker"),
     "agency": FOREIGN,
     "gateway": (*FOREIGN, "620630", "blouse", "Broker", "HAWB", "olga"),
-    "filer": ("PRICE_BELOW_FLOOR", "first-light", "olga", "zenith"),
+    "filer": ("PRICE_BELOW_FLOOR", "first-light", "olga", "zenith", "Zoe Foreign"),
 }  # fmt: skip
 """What no answer to a role contains, even about goods that concern it. Agencies read which officer asked them."""
 
@@ -377,6 +384,7 @@ REQUESTS: Final[dict[str, Callable[[Goods], Message]]] = {
     ),
     "ListTransit": lambda goods: transit_pb2.ListTransitRequest(office="DE004600"),
     "ListStorage": lambda goods: work_pb2.ListStorageRequest(within_days=400),
+    "ListContradicted": lambda goods: work_pb2.ListContradictedRequest(page_size=1_000),
     "ListProposals": lambda goods: work_pb2.ListProposalsRequest(page_size=1_000),
     "DecideProposals": lambda goods: work_pb2.DecideProposalsRequest(
         request_id=f"u{goods.number}", consignments=[goods.ref], verdict=REFUSE, reason="DOUBTED"
@@ -482,7 +490,8 @@ async def prepared(house: House) -> tuple[Callers, list[Goods]]:
             row.house_document.number, row.master_document.number = chosen[place].house, chosen[place].master
             row.carrier_identifier = chosen[place].carrier
 
-        await house.desk.consume(filings([each.reference for each in chosen], filer=chosen[0].filer, change=named))
+        table = filings([each.reference for each in chosen], filer=chosen[0].filer, change=named)
+        await house.desk.consume(contradicting(table, *([DIFFERING] for _ in chosen)))
     controlled = [each for each in goods if each.role == "agency" or each.method.startswith("ControlService/")]
     for place, each in enumerate(controlled):
         request = order(each.mrn, EXAMINATION, authority="" if each.role == "officer" else each.agency)

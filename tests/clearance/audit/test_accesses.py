@@ -42,16 +42,18 @@ from luxor.trace.v1 import trace_pb2 as trace
 from luxor.trace.v1.trace_pb2_grpc import TraceServiceStub
 from services.clearance import api
 from services.clearance.api.audit.access import RECORDED
+from services.clearance.pre_loading.parameters import included
 from services.clearance.store.audit.trail import AuditTables
 from tests.clearance.carriers import DOCUMENT, bind
 from tests.clearance.controls import SCAN, conclusion, order
-from tests.clearance.desk import MASTER
+from tests.clearance.desk import MASTER, filings, mrns
 from tests.clearance.disposals import SEIZED, disposal
 from tests.clearance.goods import HOLDER, application_message, licence_message
 from tests.clearance.loading import NONE, parameters, recommending
 from tests.clearance.scans import scan
 from tests.clearance.second_person import OFFICE, REFUSE, of_two, release
 from tests.clearance.service_client import SECONDS, House, arrivals, ask, asking
+from tests.support.contradicting import PAYER, contradicting
 
 NO_CONSIGNMENT = {
     "CheckRecords",
@@ -100,6 +102,10 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
     house.desk.decide.parameters = parameters()
     house.desk.neighbours.loading = recommending(lambda *_: NONE, [], unjudged=1)
     (unjudged,) = await house.filed(["GREEN-2"], master="16000000002")
+    house.desk.decide.parameters = included()
+    differing = contradicting(filings(["GREEN-3"], master="16000000003"), [PAYER])
+    await house.desk.consume(differing)
+    (contradicted,) = mrns(differing)
     await bind(house, DOCUMENT, "99999999999", "jets", "b1")
     await (await house.stub("carrier", "boats")).RecordArrivals(arrivals(MASTER, request_id="a2"), timeout=SECONDS)
     code = (await ask(await house.stub("filer", "shop"), asking(mrn=first)))[0].consignments[0].check_code
@@ -131,6 +137,7 @@ async def test_each_call_of_an_officer_that_shows_consignments_leaves_a_record(h
         (work.ListWork, work_pb2.ListWorkRequest(office=OFFICE), "", "", [second]),
         (work.ListStorage, work_pb2.ListStorageRequest(office=OFFICE, within_days=400), "", "", [second]),
         (work.ListProposals, work_pb2.ListProposalsRequest(), "", "", [second]),
+        (work.ListContradicted, work_pb2.ListContradictedRequest(), "", "", [contradicted]),
         (work.ListUnjudged, work_pb2.ListUnjudgedRequest(), "", "", [unjudged]),
         (
             work.DecideProposals, work_pb2.DecideProposalsRequest(request_id="p14", consignments=[two], verdict=REFUSE, reason="DOUBTED"),

@@ -64,6 +64,7 @@ async def test_a_store_of_the_release_before_is_recorded_from_the_upgrade_on(
                 "0045",
                 "0046",
                 "0047",
+                "0048",
             ]
             await desk.consume(filings(["GREEN-1"], version=2))
         await desk.consume(filings(["GREEN-1"], version=3))
@@ -114,6 +115,7 @@ async def test_a_transaction_that_began_before_the_upgrade_is_recorded(
             "0045",
             "0046",
             "0047",
+            "0048",
         ]
         filed = filings(["GREEN-1"])
         await desk.consume(filed)

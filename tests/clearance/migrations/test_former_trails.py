@@ -242,6 +242,7 @@ async def test_a_store_of_the_present_forms_is_not_changed(
         "0045",
         "0046",
         "0047",
+        "0048",
     ]
     async with database.connection() as reader:
         after = (

@@ -102,6 +102,7 @@ async def test_goods_that_a_former_release_held_have_every_exit(
             "0045",
             "0046",
             "0047",
+            "0048",
         ]
         assert await migrate(database, "services.clearance") == migrated
         assert await decide(desk, first, Event.CONFISCATED, "otto", "1") == (State.HELD, "NOT_SEIZED")

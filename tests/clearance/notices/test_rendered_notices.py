@@ -79,6 +79,10 @@ AWAITED = pb.AwaitedPart(
     consignment_filer="shop",
     last_day="2027-05-20",
 )
+DIFFERING = [
+    pb.Contradiction(path="payment.payer", consignment_value="Bob Example", part_filer="bank"),
+    pb.Contradiction(path="buyer.name", part_filer="bazaar.example"),
+]
 AMOUNTS = "To be paid at the border: 1234.56 EUR. Paid: 1000.00 EUR. Refunded: 0.05 EUR."
 
 # By key: kind, state, further values, title and text.
@@ -132,6 +136,16 @@ FILERS: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         "A consignment names you, and lacks the part that you file as payment provider. Customs holds the goods until it is filed. File it for "
         "bazaar.example O-1, consignment filer shop. It may come too late once the goods are presented to customs. If they do not arrive, the "
         "last day is 2027-05-20.",
+    ),
+    "CONTRADICTED": (
+        "CONTRADICTED", "RELEASED", {"filing_version": 2, "contradictions": DIFFERING}, "Parts contradict the filing",
+        f"Parts of other parties state other values than consignment {MRN}, version 2 of its filing. Elements: payment.payer (Bob Example); "
+        "buyer.name. An officer sees both values. If your value is wrong, amend the filing. If it is right, nothing is required of you. "
+        f"{REFERENCES}",
+    ),
+    "CONTRADICTED_ENDED": (
+        "CONTRADICTED", "RELEASED", {}, "Parts agree with the filing",
+        f"No part of another party contradicts consignment {MRN} any more. {REFERENCES}",
     ),
     "HOLD_LIFTED": (
         "HOLD_LIFTED", "EXAMINATION", {}, "Hold lifted, controls open",

@@ -25,7 +25,7 @@ LATER: Final = (
     "presentation_due_at", "presented_at", "presentation_overdue_at", "licences", "rights_matches", "proposals", "pre_loading_omitted",
     "pre_loading_confidential_reason", "pre_loading_second_person", "pre_loading_unjudged", "incomplete_stages", "filed_late",
     "direction", "exited_at", "missing_roles", "split", "previous_part_mrn", "representative_identifier",
-    "awaited_parts", "receptacles", "arrived_by_receptacle",
+    "awaited_parts", "receptacles", "arrived_by_receptacle", "contradictions", "contradiction_count",
 )  # fmt: skip
 LATER_OF: Final = {
     "items": ("picture_url", "picture_sha256"),

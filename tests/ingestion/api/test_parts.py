@@ -229,14 +229,15 @@ async def test_an_amendment_keeps_what_parts_add_and_may_contradict_it(
         differing.payment.provider, differing.payment.payer = "bank", "Bob Example"
         await service.submit(differing)
         version, row = await service.newest()
-        assert (version, row.payment.payer, row.payment.reference) == (5, "Bob Example", "")
+        # Ingestion's own version states the contradiction.
+        assert (version, row.payment.payer, row.payment.reference) == (6, "Bob Example", "")
         (joined,) = (await service.parts_of("bank")).parts[0].consignments
         assert [each.path for each in joined.contradictions] == ["payment.payer"]
-        await service.submit(invalidation(0, 5))
-        assert (await service.newest())[0] == 6
+        await service.submit(invalidation(0, 6))
+        assert (await service.newest())[0] == 7
         assert not (await service.parts_of("bank")).parts[0].consignments
         await service.file_parts("bank", part("B-1", PROVIDER, payment(), order="O-0"))
-        assert (await service.newest())[0] == 6
+        assert (await service.newest())[0] == 7
         assert not (await service.parts_of("otto", mrn, "officer")).parts
 
 

@@ -231,6 +231,9 @@ VALUES: list[tuple[Spoil, str, str, dict[str, object]]] = [
     (put("partition", values=[1]), "COLUMN_NOT_FILED", "consignments.partition", {}),
     (put("carrier_id", dictionary=["c"], indices=[0, 0, 0]), "COLUMN_NOT_FILED", "consignments.carrier_id", {}),
     (put("awaited_parts", "party", dictionary=["p"], indices=[0, 0, 0]), "COLUMN_NOT_FILED", "consignments.awaited_parts", {}),
+    (put("contradictions", "path", dictionary=["p"], indices=[0, 0, 0]), "COLUMN_NOT_FILED", "consignments.contradictions", {}),
+    (put("contradiction_count", values=[1]), "COLUMN_NOT_FILED", "consignments.contradiction_count", {}),
+    (put("unchanged_since", values=[1]), "COLUMN_NOT_FILED", "consignments.unchanged_since", {}),
     (put("filer_trusted_until", values=[20_000]), "COLUMN_NOT_FILED", "consignments.filer_trusted_until", {}),
 ]  # fmt: skip
 

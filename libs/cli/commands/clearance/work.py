@@ -87,6 +87,25 @@ def unjudged(context: Context, office: str, first: int, ident: str) -> None:
     context.emit(items, lambda terminal: _show_unjudged(terminal, items))
 
 
+@command("contradicted", group=work, short_help="List goods whose filing contradicts parts of other parties.")
+@click.option("--office", default="", help="Only those of this office (default: all).")
+@click.option("--first", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@acting("officer")
+def contradicted(context: Context, office: str, first: int, ident: str) -> None:
+    """List goods of whose filing parts of other parties state other values, the oldest first, with both values and who stated them.
+
+    Goods leave the list when the last contradiction ends, and with a final state.
+    """
+    from libs.client.clearance.work import contradicted_list
+
+    async def ask() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await contradicted_list(client, office, items_max=first)
+
+    items = run(ask())
+    context.emit(items, lambda terminal: _show_contradicted(terminal, items))
+
+
 @command("claim", group=work, short_help="Claim held goods.")
 @click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
 @click.option("--note", default="", help="A note for colleagues.")
@@ -228,6 +247,21 @@ def _show_unjudged(terminal: "Console", items: list[dict[str, Any]]) -> None:
     print_words(terminal, shown)
     if items:
         terminal.print("Request what a filing lacks: luxor control order MRN --form information")
+
+
+def _show_contradicted(terminal: "Console", items: list[dict[str, Any]]) -> None:
+    from libs.cli.views.clearance.contradictions import contradiction_lines
+    from libs.cli.views.text import STATES, coloured, minute, print_words, safe, short, stacked, table
+
+    shown = table("MRN, house document", "state", "accepted", "element: value of the consignment; of the part")
+    for each in items:
+        shown.add_row(
+            stacked(each.get("mrn", ""), safe(each.get("house_document_number", ""))),
+            coloured(short(each.get("state", ""), "STATE_"), STATES),
+            minute(each.get("accepted_at", "")),
+            stacked(*contradiction_lines(each)),
+        )
+    print_words(terminal, shown)
 
 
 def _limit(item: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.messages import statuses
 from services.clearance.commands.work.claim import Claims, HandOver
 from services.clearance.commands.work.proposals import DecideProposals
+from services.clearance.consignment.contradictions.contradiction import Contradictions, contradictions_of, stands
 from services.clearance.consignment.controls.pre_loading import waits_for_judgement
 from services.clearance.consignment.decision import Lane
 from services.clearance.consignment.presentation.times import presentation_due
@@ -37,6 +38,8 @@ OFFICE_CHARACTERS_MAX: Final = 8
 LOOKED_AT_MAX: Final = 5_000
 """Entries of the list that one call reads; a page of selected claims may therefore be short."""
 _ENTRIES_A_LOOK: Final = 500
+CONTRADICTIONS_A_PAGE: Final = 2_000
+"""Contradictions from which on a page ends: each may have two values of 512 characters."""
 
 R = TypeVar("R", bound=Message)
 Place = tuple[int, int, str]
@@ -48,6 +51,7 @@ ROLES: Final = {
     "HandOverConsignments": {Role.OFFICER},
     "ListProposals": {Role.OFFICER, Role.ANALYST},
     "ListUnjudged": {Role.OFFICER, Role.ANALYST},
+    "ListContradicted": {Role.OFFICER, Role.ANALYST},
     "DecideProposals": {Role.OFFICER},
 }
 """Who may call what."""
@@ -195,6 +199,36 @@ class WorkService(WorkServiceServicer):
             response.next_page_token = await self._pages.token(request, *places[limit - 1])
         return response
 
+    async def ListContradicted(
+        self, request: pb.ListContradictedRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListContradictedResponse:
+        """Return a page of goods whose filing contradicts parts of other parties, with both values."""
+        _check_office(request.office)
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, requests.PAGE_MAX)
+        accepted, day, mrn = await self._pages.place(request, (0, 0, ""))
+        after = int(accepted), int(day), str(mrn)
+        async with self._store.database.connection() as reading:
+            places = await self._store.contradicted.page(reading, request.office, after, limit + 1)
+            listed = [each for _, _, each in places[:limit]]
+            rows = await self._store.find(reading, listed)
+            states = await self._store.states(reading, [rows[each] for each in listed if each in rows])
+            claims = await self._store.claims.find(reading, listed)
+        shown, total = states.take(np.flatnonzero(stands(states))), 0
+        response = pb.ListContradictedResponse()
+        for item, found in zip(
+            _items(shown, {each: claims.get(each) for each in listed}), contradictions_of(shown), strict=True
+        ):
+            _set_contradictions(item, found)
+            response.items.append(item)
+            total += len(found.entries)
+            if total >= CONTRADICTIONS_A_PAGE:
+                limit = listed.index(item.mrn) + 1
+                break
+        await self._accesses.record([each.mrn for each in response.items])
+        if len(places) > limit:
+            response.next_page_token = await self._pages.token(request, *places[limit - 1])
+        return response
+
     async def DecideProposals(
         self, request: pb.DecideProposalsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.DecideProposalsResponse:
@@ -299,6 +333,13 @@ def _items(held: Table, claims: Mapping[str, Claim | None]) -> list[pb.WorkItem]
             item.claimed_at.FromMicroseconds(claim.claimed_at)
         items.append(item)
     return items
+
+
+def _set_contradictions(item: pb.WorkItem, contradictions: Contradictions) -> None:
+    """Set the contradictions of goods, with both values."""
+    item.contradiction_count = contradictions.total
+    for each in contradictions.entries:
+        item.contradictions.add(**each._asdict())
 
 
 def _check_office(office: str) -> None:

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table
+from libs.columns import Table, among
 from libs.feed.types import BatchRef
+from services.clearance.consignment.contradictions.contradiction import stands
 from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.controls.pre_loading import waits_for_judgement
 from services.clearance.consignment.lifecycle.replay import beginnings, unexplained
@@ -215,8 +216,25 @@ def work_lists(
     arrived, limits = newest.states.ints("arrived_at").valid.tolist(), ends(newest.states).at.tolist()
     presented = (~unpresented(newest.states)).tolist()
     unjudged = np.where(waits_for_judgement(newest.states), newest.states.ints("accepted_at").values, 0).tolist()
+    contradicting = stands(newest.states) & ~among(newest.states.ints("state").values, FINAL)
+    contradicted = np.where(contradicting, newest.states.ints("accepted_at").values, 0).tolist()
     found = []
-    for mrn, state, lane, office, at, waits, numbers, there, limit, moves, lapses, is_presented, accepted in zip(
+    for (
+        mrn,
+        state,
+        lane,
+        office,
+        at,
+        waits,
+        numbers,
+        there,
+        limit,
+        moves,
+        lapses,
+        is_presented,
+        accepted,
+        differs,
+    ) in zip(
         newest.mrns,
         states,
         lanes,
@@ -230,6 +248,7 @@ def work_lists(
         proposed,
         presented,
         unjudged,
+        contradicted,
         strict=True,
     ):
         if state == State.AWAITING_ARRIVAL and there and is_presented and not waits and moves is None:
@@ -244,6 +263,7 @@ def work_lists(
             "transit": _ABSENT if moves is None else moves,
             "proposal": _ABSENT if lapses is None else lapses,
             "unjudged": f"{accepted} {office}" if accepted else _ABSENT,
+            "contradicted": f"{differs} {office}" if differs else _ABSENT,
         }
         if mrn in lists["claim"] and state not in STAYING:
             expected["claim"] = _ABSENT

@@ -21,8 +21,13 @@ _OFFICERS_TEXTS: Final = (
     "confidential_reason",
 )
 _OFFICERS_NUMBERS: Final = ("when_overdue", "result", "filing_version")
-_OWED: Final = (NoticeKind.CHARGES_CHANGED, NoticeKind.DEBT_SETTLED, NoticeKind.DEBT_OPENED)
-"""Notices of what is owed, which are no carrier's."""
+_OF_FILERS: Final = (
+    NoticeKind.CHARGES_CHANGED,
+    NoticeKind.DEBT_SETTLED,
+    NoticeKind.DEBT_OPENED,
+    NoticeKind.CONTRADICTED,
+)
+"""Notices of what is owed and of what parties state, which are no carrier's."""
 _REPLIES: Final = (NoticeKind.CONTROL_ANSWERED, NoticeKind.CONTROL_REMINDED)
 """Notices that carriers receive only of controls that are addressed to them."""
 
@@ -102,9 +107,9 @@ def _chosen(table: Table, lines: NDArray[np.bool_]) -> dict[str, Column]:
 def carried_notices(table: Table, kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which versions, of which the kinds of notices are given, are notices to carriers, shape (n,).
 
-    None is about what is owed alone, and answers and reminders are only those of controls that are addressed to carriers.
+    None is about what is owed or contradicted alone, and answers and reminders are only those of controls that are addressed to carriers.
     """
-    heard: NDArray[np.bool_] = (kinds != 0) & ~among(kinds, _OWED)
+    heard: NDArray[np.bool_] = (kinds != 0) & ~among(kinds, _OF_FILERS)
     replies = np.flatnonzero(heard & among(kinds, _REPLIES)).tolist()
     if replies:
         own = table.with_columns(carried_controls(table))

@@ -396,6 +396,11 @@ def _ends() -> Iterator[Transition]:
     yield from _rows(Event.EXPIRED, (_AWAITING, _HELD), State.EXPIRED)
 
 
+def _contradictions() -> Iterator[Transition]:
+    # A contradiction informs: rules of risk and officers decide what follows from it.
+    yield from _rows(Event.CONTRADICTED, _DECIDED, None, notice=_K.CONTRADICTED)
+
+
 TABLE: Final = (
     *_decisions(),
     *_completions(),
@@ -408,6 +413,7 @@ TABLE: Final = (
     *_screening(),
     *_debts(),
     *_ends(),
+    *_contradictions(),
 )
 """The transitions. Of the rows of an event in a state, the first whose conditions all hold counts; without such a row the event is refused."""
 

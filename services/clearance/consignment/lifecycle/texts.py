@@ -59,6 +59,7 @@ EVENTS: Final = {
     Event.EXIT_OVERDUE: "exit of exported goods not confirmed",
     Event.COMPLETED_RELEASE: "completion after the presentation: release",
     Event.COMPLETED_HOLD: "completion after the presentation: hold",
+    Event.CONTRADICTED: "contradictions between parts change",
 }
 """The name of each event."""
 

@@ -98,6 +98,7 @@ _INDEPENDENT: Final = (
     Event.STORAGE_REMINDED,
     Event.STORAGE_ENDED,
     Event.TRANSIT_OVERDUE,
+    Event.CONTRADICTED,
 )
 """Events that end no proposal as long as they do not change the state: whoever confirms names the version, and so has seen them."""
 

@@ -60,6 +60,7 @@ _NO_DECISION: Final = flags_of(
         Event.EXPIRED,
         Event.EXITED,
         Event.EXIT_OVERDUE,
+        Event.CONTRADICTED,
     )
 )
 """Events that are not decisions."""

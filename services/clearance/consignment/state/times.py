@@ -40,6 +40,7 @@ _DELAYS_CONTINUE: Final = (
     Event.ARRIVAL_REVERSED,
     Event.PRESENTED,
     Event.FINDINGS_CHANGED,
+    Event.CONTRADICTED,
     *MONEY,
     *CONTROL,
     *STORAGE,

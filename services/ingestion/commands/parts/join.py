@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from libs.columns import Table
+from libs.columns import Ints, Table
 from libs.customs.identifiers import mrn
 from libs.customs.time import day_of
 from libs.feed.publish.backlog import Backlog
@@ -31,9 +31,18 @@ from services.ingestion.commands.admission import FilerAdmission
 from services.ingestion.commands.amend import Amend, Amended
 from services.ingestion.commands.parts.linking import CurrentParties, make_days
 from services.ingestion.filing.amendment import CHANGED_DAYS, Content, Outcome, Versions
+from services.ingestion.filing.completion import VERSIONS_MAX
 from services.ingestion.filing.findings import ElementError
 from services.ingestion.filing.stages import missing_roles, required_roles, with_awaited_parts, with_missing_roles
 from services.ingestion.filing.validation import CARRIER_ID, Checked
+from services.ingestion.parts.contradictions import (
+    NONE,
+    Contradictions,
+    contradictions_of,
+    first_versions,
+    stated_in,
+    with_contradictions,
+)
 from services.ingestion.parts.joining import Part, PartResult, acceptable, join
 from services.ingestion.parts.parties import keys_of
 from services.ingestion.store.amendments import Amendments, StoredFiling, StoredRow, VersionStored
@@ -170,13 +179,19 @@ class JoinParts:
         # With many parts of many items, of which one is refused, this takes seconds.
         joined = await asyncio.to_thread(self._joined, number, filing, filed_version, parts)
         joined = await self._with_missing(joined, parts, filing.versions[filed_version])
-        current = filing.versions[filing.current]
-        # Without parts the filer stated the current version, or withdrew it.
-        is_changed = bool(parts) and (
-            joined.content != _content(current.table, current.row)
-            or joined.missing != missing_roles(current.table, current.row)
+        found = contradictions_of(
+            [(part.filer, part.role) for place, part in enumerate(parts) if place not in joined.not_added],
+            joined.results,
         )
+        earlier = await self._earlier(number, filing, filed_version, found)
+        # Without parts the filer stated the current version, or withdrew it.
+        adds = bool(parts) and not _is_same(joined, earlier[filing.current])
+        is_changed = adds or _differ(found, earlier, filing.current, filed_version)
         version = filing.current + is_changed
+        if is_changed:
+            table = await asyncio.to_thread(_stating, joined, found, earlier, filing, parts)
+            table = table if adds else _unchanged(table, joined, earlier, filing.current)
+            joined = replace(joined, checked=replace(joined.checked, table=table))
         results = iter(joined.results)
         stored = [
             (
@@ -202,6 +217,21 @@ class JoinParts:
                 await self._scorecards.add(tx, amended.cards, mrn.parse(number).sequence)
         if amended is not None and self._backlog is not None:
             self._backlog.accepted(amended.xid, 1, joined.content.ByteSize())
+
+    async def _earlier(
+        self, number: str, filing: StoredFiling, filed_version: int, contradictions: Contradictions
+    ) -> dict[int, StoredRow]:
+        """Return the versions that may contradict the same parts, or state contradictions that ended: the first one and the last ones.
+
+        They are read only where there are contradictions, or where the filer amended the filing since the last version of ingestion.
+        """
+        versions = dict(filing.versions)
+        if contradictions.count or filing.current == filed_version > 1:
+            last = range(max(2, filing.current - VERSIONS_MAX), filing.current)
+            unread = [(number, version) for version in last if version not in versions]
+            stored = (await self._amendments.filings(None, unread)).get(number) if unread else None
+            versions |= stored.versions if stored is not None else {}
+        return {version: each for version, each in versions.items() if version <= filing.current}
 
     async def _parts(self, number: str, filing: StoredFiling, filed_version: int) -> list[LinkedPart]:
         """Return the parts that may be added to a consignment, in the order of filing; none to a declaration that was withdrawn."""
@@ -308,6 +338,64 @@ class JoinParts:
                 await self._amendments.add_days(tx, days)
         amended = Amended(by, joined.checked.table, {0: outcome}, declarants=declarants, day=self._today())
         return await self._amend.scored(await self._amend.completing(amended), None, joined.checked.quality)
+
+
+def _is_withdrawn(version: StoredRow) -> bool:
+    return version.table.ints("function")[version.row] == MESSAGE_FUNCTION_INVALIDATE
+
+
+def _is_same(joined: _Joined, version: StoredRow) -> bool:
+    """Return whether a version has all elements of a consignment with its parts, and lacks the same roles."""
+    return joined.content == _content(version.table, version.row) and joined.missing == missing_roles(
+        version.table, version.row
+    )
+
+
+def _differ(contradictions: Contradictions, earlier: Mapping[int, StoredRow], current: int, filed_version: int) -> bool:
+    """Return whether the current version does not state the contradictions that were found.
+
+    A version of the filer states none, so they are stated again after it; where there are none, only if an earlier version stated any.
+    """
+    if _is_withdrawn(earlier[current]):
+        return False
+    if current == filed_version:
+        return bool(contradictions.count or _last_stated(earlier).count)
+    return contradictions != (stated_in(earlier[current].table, earlier[current].row) or NONE)
+
+
+def _last_stated(earlier: Mapping[int, StoredRow]) -> Contradictions:
+    """Return the contradictions that the last version states which states any, or that there are none."""
+    statements = (stated_in(each.table, each.row) for _, each in sorted(earlier.items(), reverse=True))
+    return next((each for each in statements if each is not None), NONE)
+
+
+def _stating(
+    joined: _Joined,
+    contradictions: Contradictions,
+    earlier: Mapping[int, StoredRow],
+    filing: StoredFiling,
+    parts: Sequence[LinkedPart],
+) -> Table:
+    """Return the next version with the contradictions that it states: none where it has none and ends none."""
+    current = filing.current
+    if not contradictions.count and not _last_stated(earlier).count:
+        return joined.checked.table
+    added = [
+        Part(part.filer, Consignment.FromString(part.content))
+        for place, part in enumerate(parts)
+        if place not in joined.not_added
+    ]
+    contents = {version: _content(each.table, each.row) for version, each in earlier.items() if not _is_withdrawn(each)}
+    first = first_versions(contradictions, contents, current, filing.filer, added)
+    return with_contradictions(joined.checked.table, contradictions, first, current + 1)
+
+
+def _unchanged(table: Table, joined: _Joined, earlier: Mapping[int, StoredRow], current: int) -> Table:
+    """Return a version that changes no element and no missing role, with the first version since which nobody did."""
+    since = current
+    while since - 1 in earlier and _is_same(joined, earlier[since - 1]):
+        since -= 1
+    return table.with_columns({"unchanged_since": Ints.of([since])})
 
 
 def _content(table: Table, row: int) -> Consignment:

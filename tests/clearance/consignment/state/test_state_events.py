@@ -195,4 +195,4 @@ def test_states_debts_and_changes_have_the_numbers_of_the_contract(numbers: type
 
 
 def test_each_event_has_a_number_of_its_own() -> None:
-    assert [each.value for each in Event.__members__.values()] == list(range(52))
+    assert [each.value for each in Event.__members__.values()] == list(range(53))

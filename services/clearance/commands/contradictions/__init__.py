@@ -1,0 +1,1 @@
+"""Recording contradictions between filings and parts of other parties."""

@@ -1,0 +1,1 @@
+"""Contradictions between a filing and parts of other parties."""

@@ -37,6 +37,12 @@ TRANSIT = {
     "departure_office": "DE004600", "destination_office": "DE003302", "started_at": TIME, "due_at": TIME, "seal": SEAL,
     "document_number": "T1-26DE0046-77", "guarantee_reference": "26DE000000012345G1",
 }  # fmt: skip
+DIFFERING = [
+    {
+        "path": "payment.payer", "consignment_value": "Bob [B] Example", "stated_by": "shop", "part_value": "Ada Example", "part_filer": "bank",
+        "part_role": "PARTY_ROLE_PAYMENT_PROVIDER",
+    },
+]  # fmt: skip
 CONTROL = {
     "number": 1,
     "form": "CONTROL_FORM_EXAMINATION",
@@ -71,6 +77,10 @@ LISTS: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     ),
     "work unjudged": (
         "work.unjudged_list", WORK | {"office": "DE004851", "unjudged_rules": 3}, (MRN, HOUSE, "DE004851", "3", "olga.example-17", *MINUTE),
+    ),
+    "work contradicted": (
+        "work.contradicted_list", GOODS | {"accepted_at": TIME, "contradictions": DIFFERING, "contradiction_count": 23},
+        (MRN, HOUSE, "payment.payer:", "Example", "(shop);", "provider)", "ones", *MINUTE),
     ),
     "transit list": (
         "goods.transit.transit_list", GOODS | {"transit": TRANSIT}, (MRN, MASTER, "DE004600", "DE003302", "T1-26DE0046-77", SEAL, *MINUTE),

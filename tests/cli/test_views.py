@@ -134,6 +134,25 @@ def test_a_notice_tells_what_was_paid_and_refunded_in_one_column() -> None:
     )
 
 
+def test_the_card_shows_both_values_of_a_contradiction_or_that_one_is_not_shown() -> None:
+    both = {
+        "path": "payment.payer", "consignment_value": "Bob [B] Example", "stated_by": "shop", "part_value": "Ada Example", "part_filer": "bank",
+        "part_role": "PARTY_ROLE_PAYMENT_PROVIDER",
+    }  # fmt: skip
+    own = {name: value for name, value in both.items() if name not in ("stated_by", "part_value")}
+    neither = {name: value for name, value in own.items() if name != "consignment_value"}
+    lines = " ".join(
+        lines_of(
+            lambda out: out.print(render({"contradictions": [both, own, neither], "contradiction_count": 25})), 300
+        )
+    )
+    assert "payment.payer: Bob [B] Example (shop); part Ada Example (bank, payment provider)" in lines
+    assert "payment.payer: Bob [B] Example; part not shown (bank, payment provider)" in lines
+    assert "payment.payer: not shown; part not shown (bank, payment provider)" in lines
+    assert "and 22 further ones" in lines
+    assert "contradictions" not in " ".join(lines_of(lambda out: out.print(render({})), 300))
+
+
 def test_every_note_of_revenue_has_words_and_the_card_tells_them() -> None:
     assert set(revenue_notes.WORDS) | revenue_notes.SILENT == {note.name for note in Note if note.value}
     card = {"debt": {"currency": "EUR", "notes": ["WITHIN_LIMIT", "SCHEME_NUMBER_UNCHECKED", "BELOW_MINIMUM"]}}

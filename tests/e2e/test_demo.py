@@ -104,6 +104,8 @@ def test_the_demo_ends_well_twice_in_a_row_prints_tables_for_people_and_leaves_n
         payments = each["payments"]
         assert payments["refused"] == {}
         assert payments["joined"] >= payments["filed"] > 1
+        # One payment of the first ten differs, of an order that may have several consignments.
+        assert 1 <= payments["contradicting"] < payments["joined"]
         assert sales["contradicted"]["SALE_PAYMENT_DIFFERS"] == 1
         assert sum(row["consignments"] for row in each["lanes"]) == 300
         assert {row["state"] for row in each["lanes"]} <= {"RELEASED", "HELD"}

@@ -145,9 +145,12 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
         progress.stage("Amendments", len(corrections))
         _, refused = await watching.file_for_many(clients, corrections)
         _count(outcome, refused)
-        outcome.amended = await _await_amended(clients, corrections, len(corrections) - sum(refused.values()), progress)
+        outcome.amended, _ = await _await_amended(
+            clients, corrections, len(corrections) - sum(refused.values()), progress
+        )
         progress.stage("Payments", len(paid))
-        outcome.payments.joined = await _await_amended(clients, paid, accepted, progress)
+        joined = await _await_amended(clients, paid, accepted, progress)
+        outcome.payments.joined, outcome.payments.contradicting = joined
         progress.stage("Arrivals", len(flights))
         told = 0
         for batch in arrivals.in_calls(_arrivals(flights), 100):
@@ -184,24 +187,27 @@ def _count(outcome: Outcome, refused: Mapping[str, int]) -> None:
 
 async def _await_amended(
     clients: Mapping[str, Client], filed: Sequence["SimulatedConsignment"], expected: int, progress: Progress
-) -> int:
-    """Wait until so many of some consignments are decided by their second version: once their goods have arrived it would come too late."""
+) -> tuple[int, int]:
+    """Wait until so many of some consignments are decided by their second version: once their goods have arrived it would come too late.
+
+    Return how many are, and how many of them contradict a part.
+    """
     waiting: dict[str, list[str]] = {}
     for each in filed:
         waiting.setdefault(each.filer, []).append(each.message.local_reference)
-    done, moved = 0, time.monotonic()
+    done, contradicting, moved = 0, 0, time.monotonic()
     while done < expected:
         before = done
         for filer, references in waiting.items():
             queries = [StatusQuery(local_reference=each) for each in references[:_QUERIES_MAX]]
             results = (await clients[filer].status(queries)).results if queries else ()
             found = {
-                each.filing.local_reference
+                each.filing.local_reference: each.contradiction_count > 0
                 for result in results
                 for each in result.consignments
                 if each.filing.version > 1
             }
-            done += len(found)
+            done, contradicting = done + len(found), contradicting + sum(found.values())
             # Those that wait go behind the others, since one that was refused is never decided.
             rest, asked = references[_QUERIES_MAX:], references[:_QUERIES_MAX]
             waiting[filer] = [*rest, *(each for each in asked if each not in found)]
@@ -212,7 +218,7 @@ async def _await_amended(
             counts = f"{done:,} second versions decided"
             raise LuxorError.from_reason("DEMO_STUCK", seconds=int(STUCK_SECONDS), expected=expected, counts=counts)
         await asyncio.sleep(LOOK_SECONDS)
-    return done
+    return done, contradicting
 
 
 def _arrivals(flights: dict[str, tuple[str, str]]) -> Iterator[Any]:
@@ -324,6 +330,7 @@ def as_plain(outcome: Outcome, *, count: int, seed: int, scenario: str) -> dict[
             "filed": outcome.payments.filed,
             "refused": outcome.payments.refused,
             "joined": outcome.payments.joined,
+            "contradicting": outcome.payments.contradicting,
         },
         "filers": outcome.filers,
         "flights": outcome.flights,

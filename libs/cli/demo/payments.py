@@ -36,6 +36,8 @@ class Payments:
     refused: Counter[str] = field(default_factory=Counter)
     joined: int = 0
     """Consignments that a payment was added to, and that were decided with it."""
+    contradicting: int = 0
+    """Those of them that state another amount than their payment."""
 
 
 async def register(officer: Client) -> None:

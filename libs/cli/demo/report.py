@@ -61,7 +61,10 @@ def _headline(outcome: Outcome) -> Iterator[str]:
             f"and these differ from their declarations: {contradicted or 'none'}."
         )
     if outcome.payments.joined:
-        yield f"A payment provider filed {outcome.payments.filed:,} payments as parts, which were added to {outcome.payments.joined:,} consignments."
+        yield (
+            f"A payment provider filed {outcome.payments.filed:,} payments as parts, which were added to {outcome.payments.joined:,} consignments; "
+            f"{outcome.payments.contradicting:,} of these state another amount."
+        )
     if outcome.refused:
         reasons = ", ".join(f"{name} {number:,}" for name, number in outcome.refused.items())
         yield f"[red]{sum(outcome.refused.values()):,} were refused: {reasons}.[/]"

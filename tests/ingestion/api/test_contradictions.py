@@ -54,6 +54,12 @@ def paid_by(payer: str, row: Consignment | None = None) -> Consignment:
     return row
 
 
+def other_payment(payer: str) -> Consignment:
+    content = Consignment()
+    content.payment.payer = payer
+    return content
+
+
 async def test_a_part_that_only_contradicts_makes_a_version_that_states_both_values(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,14 +82,10 @@ async def test_a_repeated_decision_and_a_part_that_agrees_state_nothing_new(
         await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
         first = await stated(service)
         assert await service.link("shop", mrn) == ""
-        agreeing = Consignment()
-        agreeing.payment.payer = "BOB  example"
-        await service.file_parts("helper", part("H-0", PROVIDER, agreeing, key=KEY))
+        await service.file_parts("helper", part("H-0", PROVIDER, other_payment("BOB  example"), key=KEY))
         assert await stated(service) == first
         # A second party contradicts the same element: both stand.
-        other = Consignment()
-        other.payment.payer = "Cem Example"
-        await service.file_parts("helper", part("H-1", PROVIDER, other, key=KEY))
+        await service.file_parts("helper", part("H-1", PROVIDER, other_payment("Cem Example"), key=KEY))
         found = (await stated(service))[3]
         second = ("payment.payer", "Bob Example", "shop", "Cem Example", "helper", PROVIDER)
         assert found == Stated(2, [(*PAYER, 1, 3), (*second, 1, 3)], 1)
@@ -105,6 +107,33 @@ async def test_the_order_of_parts_and_consignment_changes_nothing_of_the_contrad
         assert found == Stated(2, [(*PAYER, 1, 2), (*buyer, 1, 2)], 1)
 
 
+@pytest.mark.parametrize("place", range(4))
+async def test_wherever_the_consignment_comes_between_its_parts_it_has_the_same_contradictions(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    row, platform = paid_by("Bob Example"), Consignment()
+    row.buyer.name, platform.buyer.name = "Ada Example", "Eve Example"
+    steps = [
+        ("bank", part("B-0", PROVIDER, payment(), order="O-0")),
+        ("bazaar.example", part("P-0", PLATFORM, platform, order="O-0")),
+        ("bank", part("B-1", PROVIDER, other_payment("Cem Example"), order="O-0")),
+    ]
+    async with ingestion(database_url, monkeypatch) as service:
+        for number, (ident, filed) in enumerate(steps):
+            if number == place:
+                await service.submit(row)
+            (result,) = await service.file_parts(ident, filed)
+            assert result.receipt.reference, result
+            await service.settled()
+        if place == len(steps):
+            await service.submit(row)
+        found = list((await stated(service)).values())[-1]
+        buyer = ("buyer.name", "Ada Example", "shop", "Eve Example", "bazaar.example", PLATFORM)
+        second = ("payment.payer", "Bob Example", "shop", "Cem Example", "bank", PROVIDER)
+        assert [each[:-2] for each in found.entries] == [PAYER, buyer, second]
+        assert (found.count, {each[-2] for each in found.entries}, found.unchanged_since) == (3, {1}, 1)
+
+
 async def test_two_parts_contradict_each_other_where_the_filer_states_nothing(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,10 +141,8 @@ async def test_two_parts_contradict_each_other_where_the_filer_states_nothing(
         (mrn,) = await service.submit(paid_by(""))
         await service.link("shop", mrn)
         await service.file_parts("bank", part("B-0", PROVIDER, payment(), order="O-0"))
-        other = Consignment()
-        other.payment.payer = "Cem Example"
         await service.settled()
-        await service.file_parts("helper", part("H-0", PROVIDER, other, key=KEY))
+        await service.file_parts("helper", part("H-0", PROVIDER, other_payment("Cem Example"), key=KEY))
         entry = ("payment.payer", "Ada Example", "bank", "Cem Example", "helper", PROVIDER)
         assert (await stated(service))[3] == Stated(1, [(*entry, 1, 3)], 2)
 
@@ -148,10 +175,8 @@ async def test_a_contradiction_ends_without_any_other_change(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with ingestion(database_url, monkeypatch) as service:
-        content = Consignment()
-        content.payment.payer = "Ada Example"
         await service.submit(paid_by("Bob Example"))
-        await service.file_parts("bank", part("B-0", PROVIDER, content, order="O-0"))
+        await service.file_parts("bank", part("B-0", PROVIDER, other_payment("Ada Example"), order="O-0"))
         await service.settled()
         await service.submit(paid_by("Ada Example", amendment(0, 2, 5)))
         found = await stated(service)

@@ -1,6 +1,7 @@
 """Other calls than filings in which a reference selects a case: sales and parts of filers; arrivals, reversals and departures of carriers."""
 
 import enum
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -110,6 +111,21 @@ def _two_schemes(sale: sales_pb2.Sale) -> None:
     schemes(consignment_pb2.SCHEME_IOSS, consignment_pb2.SCHEME_IOSS, number=number)(sale)
 
 
+def _under_house_document(sale: sales_pb2.Sale) -> None:
+    # Of the order, so that accounts and cases have different ones.
+    del sale.house_documents[:]
+    sale.house_documents.add(carrier_identifier="SANDBOX", number=f"HD{_digest(sale.order_number)}")
+
+
+def _other_order(sale: sales_pb2.Sale) -> None:
+    _under_house_document(sale)
+    sale.order_number = f"sandbox-{_digest(sale.order_number)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:20].upper()
+
+
 def _unpriced(sale: sales_pb2.Sale) -> None:
     first_of(sale.items).ClearField("price")
 
@@ -138,6 +154,10 @@ OF_CALLS: Final[Mapping[Subject, Sequence[Finding]]] = {
         Finding(
             "ORDER", "ORDER_REUSED", "order_number", "the account filed another sale of the order before", unchanged,
             prior=set_element("items[0].description", "Cotton shirt of another sale"), is_final=True,
+        ),
+        Finding(
+            "HOUSEDOC", "HOUSE_DOCUMENT_REUSED", "house_documents[0].number", "its house document belongs to another sale of the account",
+            _under_house_document, prior=_other_order,
         ),
     ),
     Subject.PART: (

@@ -13,6 +13,8 @@ TRANSPORT: Final = "it answers a client that does not follow gRPC, or calls that
 DECISIONS: Final = "it is a finding of a decision and answers no call: the cases MINIMUM and PARTS lead to it"
 LIMITS: Final = "it takes thousands of entries or days"
 MODELS: Final = "it answers CheckConsignments, which the sandbox forwards as it is; it has no model of commodity codes"
+REGISTER: Final = "the sandbox registers no scheme numbers, so that those of each client count; the finding needs some"
+PARTIES: Final = "it needs a part of another party, and answers no call"
 READS: Final = "it answers a call that names no reference of a case; the services give it to an account that makes the wrong call itself"
 GOODS: Final = "it answers an act on goods by their MRN; the services give it to an account whose act is malformed, or excluded by the state"
 
@@ -20,6 +22,7 @@ AREAS: Final[Mapping[str, str]] = {
     "client": "the client library or the command line states it, before a call or without an answer",
     "feed": "it answers streams of events between services",
     "columns": "it answers columns that a program packs wrongly; the services refuse them as they are sent, and the client library packs none",
+    "status": "it is in a status, a notice or an answer and refuses nothing; cases of outcomes lead to those that filers read",
     "statistics": "only officers and analysts ask for statistics",
 }
 """Of all reasons of an area of the catalogue without a case."""
@@ -71,10 +74,17 @@ _NAMES: Final = {
         DECLARATION_INCOMPLETE PARTS_MISSING
     """,
     LIMITS: """
-        BATCH_EXPANDED_TOO_LARGE NOTICE_CHECKS_TOO_MANY NOTICE_CURSOR_EXPIRED PARTS_OF_LINK_TOO_MANY PARTS_TOO_MANY RETURN_ORDERS_TOO_MANY
+        BATCH_DOCUMENTS_TOO_MANY BATCH_EXPANDED_TOO_LARGE NOTICE_CHECKS_TOO_MANY NOTICE_CURSOR_EXPIRED PARTS_OF_LINK_TOO_MANY PARTS_TOO_MANY
+        RETURN_ORDERS_TOO_MANY
     """,
     MODELS: """
         CHECK_PART_UNAVAILABLE CODE_MODEL_MISSING CODE_NOT_IN_MODEL CODE_UNLIKELY
+    """,
+    REGISTER: """
+        SCHEME_NUMBER_UNKNOWN
+    """,
+    PARTIES: """
+        PARTS_CONTRADICT
     """,
     READS: """
         ACCOUNT_CURRENCIES_SEVERAL ACCOUNT_NAME_MALFORMED ACCOUNT_NOT_YOURS ACCOUNT_UNKNOWN AMOUNT_OUT_OF_BOUNDS AS_OF_MISSING

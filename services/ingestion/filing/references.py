@@ -30,9 +30,10 @@ def check_references(root: Level, findings: Findings, register: SchemeRegister |
         printable = numbers.map(str.isprintable, np.bool_)
         compared = scheme.valid & numbers.present & printable & ~malformed & filed
         for each in np.unique(scheme.values[compared]).tolist():
-            of_scheme = compared & (scheme.values == each)
-            for why, rows in register.not_valid(each, numbers, day):
-                findings.mark(level, "number", np.flatnonzero(rows & of_scheme), "SCHEME_NUMBER_UNKNOWN", cause=why)
+            rows = np.flatnonzero(compared & (scheme.values == each))
+            # Each distinct number is looked up in its own schemes alone.
+            for why, found in register.not_valid(each, numbers.take(rows).compact(), day):
+                findings.mark(level, "number", rows[found], "SCHEME_NUMBER_UNKNOWN", cause=why)
     references = root.table.ragged("fiscal_references")
     for row in np.flatnonzero(references.lengths > 1).tolist():
         seen = scheme.values[references.offsets[row] : references.offsets[row + 1]].tolist()

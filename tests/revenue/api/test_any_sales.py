@@ -1,11 +1,13 @@
-"""Sales with house documents, and goods that name their platform, in any sequence: what is bound is what docs/sales.md defines."""
+"""Sales with house documents, and goods that name their platform, in any sequence and at once: what is bound is what docs/sales.md defines."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -14,6 +16,7 @@ from services.revenue.__main__ import assemble
 from tests.revenue.sale_goods import (
     EXPRESS,
     POST,
+    SHOP,
     also,
     announce,
     assess,
@@ -123,3 +126,59 @@ async def test_any_sequence_of_sales_and_goods_binds_them_as_the_model(
         assert found == model.bound(), step
     named_now = {order: sorted(versions[-1][1]) for order, versions in model.versions.items()}
     assert {order: sorted(each) for order, each in (await documents(house)).items()} == named_now
+
+
+async def test_goods_and_house_documents_at_once_at_two_replicas_find_each_other_once(database_url: str) -> None:
+    async with (
+        running("revenue", assemble, database_url) as first,
+        running("revenue", assemble, database_url, data_dir=first.data_dir) as second,
+    ):
+        shops = [await sales_stub(each) for each in (first, second)]
+        await file(shops[0], [pieces("0", documents=[POST])], "r0")
+        numbers = [str(number) for number in range(1, 25)]
+        # Each sale in a call of its own, and the goods in batches of two that overlap in another order.
+        goods = [travelling(("AIRCO", number), 4_000, 2) for number in numbers]
+        await asyncio.gather(
+            *(
+                call
+                for place, number in enumerate(numbers)
+                for call in (
+                    assess((first, second)[place % 2], [goods[place], goods[place - 1]], first=2 * place),
+                    file(shops[place // 2 % 2], [pieces(number, documents=[("AIRCO", number)])], f"r{number}"),
+                )
+            )
+        )
+        found = await bound(first)
+        assert {number: sorted(each[0] for each in found[number]) for number in numbers} == {
+            number: sorted([mrn(2 * place), mrn((2 * place + 3) % (2 * len(numbers)))])
+            for place, number in enumerate(numbers)
+        }
+        # Of each order whichever was assessed first is of another value, and the second too much as well.
+        value = "SALE_VALUE_DIFFERS 4000 EUR / 5000 EUR"
+        too_much = ["SALE_QUANTITY_EXCEEDED 4000 H87 / 2000 H87", "SALE_VALUE_DIFFERS 8000 EUR / 5000 EUR"]
+        assert all(sorted((each[1] for each in found[number]), key=len) == [[value], too_much] for number in numbers)
+
+
+async def test_goods_and_the_sale_of_their_house_document_wait_for_each_other(
+    house: Running, database_url: str
+) -> None:
+    """Whichever of both has the lock of the document first is committed before the other one reads."""
+    shop = await sales_stub(house)
+    await file(shop, [pieces("0", documents=[EXPRESS])], "r0")
+    lock = await asyncpg.connect(database_url)
+    text = f"luxor house document {SHOP} {' '.join(POST)}"
+    key = await lock.fetchval("select 256 + (hashtextextended($1, 0) & 255)", text)
+    await lock.execute("select pg_advisory_lock($1)", key)
+    calls = [
+        asyncio.create_task(assess(house, [travelling(POST, 4_000, 2)])),
+        asyncio.create_task(file(shop, [pieces("1", documents=[POST])], "r1")),
+    ]
+    waiting = """
+    select count(*) from pg_locks where locktype = 'advisory' and objid = $1 and not granted
+        and database = (select oid from pg_database where datname = current_database())
+    """
+    while await lock.fetchval(waiting, key) < len(calls):
+        assert not any(each.done() for each in calls)
+    await lock.close()
+    await asyncio.gather(*calls)
+    assert (await bound(house))["1"] == [(mrn(0), ["SALE_VALUE_DIFFERS 4000 EUR / 5000 EUR"], False)]

@@ -412,37 +412,6 @@ async def test_a_request_has_as_many_house_documents_as_are_accepted(house: Runn
     assert (await documents(house))["x7"] == sorted(names[7])
 
 
-async def test_goods_and_house_documents_at_once_at_two_replicas_find_each_other_once(database_url: str) -> None:
-    async with (
-        running("revenue", assemble, database_url) as first,
-        running("revenue", assemble, database_url, data_dir=first.data_dir) as second,
-    ):
-        shops = [await sales_stub(each) for each in (first, second)]
-        await file(shops[0], [pieces("0", documents=[POST])], "r0")
-        numbers = [str(number) for number in range(1, 25)]
-        # Each sale in a call of its own, and the goods in batches of two that overlap in another order.
-        goods = [travelling(("AIRCO", number), 4_000, 2) for number in numbers]
-        await asyncio.gather(
-            *(
-                call
-                for place, number in enumerate(numbers)
-                for call in (
-                    assess((first, second)[place % 2], [goods[place], goods[place - 1]], first=2 * place),
-                    file(shops[place // 2 % 2], [pieces(number, documents=[("AIRCO", number)])], f"r{number}"),
-                )
-            )
-        )
-        found = await bound(first)
-        assert {number: sorted(each[0] for each in found[number]) for number in numbers} == {
-            number: sorted([mrn(2 * place), mrn((2 * place + 3) % (2 * len(numbers)))])
-            for place, number in enumerate(numbers)
-        }
-        # Of each order whichever was assessed first is of another value, and the second too much as well.
-        value = "SALE_VALUE_DIFFERS 4000 EUR / 5000 EUR"
-        too_much = ["SALE_QUANTITY_EXCEEDED 4000 H87 / 2000 H87", "SALE_VALUE_DIFFERS 8000 EUR / 5000 EUR"]
-        assert all(sorted((each[1] for each in found[number]), key=len) == [[value], too_much] for number in numbers)
-
-
 @pytest.mark.parametrize(
     "cut", [Cut(sent=len(COMMIT) - 1), Cut(), Cut(answered=len(ANSWER) - 1)], ids=["cut", "unheard", "lost"]
 )

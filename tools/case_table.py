@@ -18,7 +18,7 @@ COMMAND = "python -m tools.case_table"
 _HEAD = f"""# Cases of the sandbox
 
 A local reference selects a case by its beginning: `HOLD-0001`, or with a delay of 30 seconds before each act of customs, `HOLD.30-0001`.
-So does the reference of a sale, a part, an arrival and a departure.
+So does the reference of a sale, a part, an arrival, its reversal and a departure.
 [The sandbox](sandbox.md) explains the rest.
 
 Made from [the cases](../libs/sandbox/cases.py), [findings](../libs/sandbox/findings.py) and [other responses](../libs/sandbox/responses)
@@ -54,7 +54,7 @@ def _sections() -> Iterator[str]:
     for call in CALLS:
         yield f"\n## {call.method.rpartition('/')[2]}\n"
         yield (
-            f"The {call.reference.replace('_', ' ')} selects the case of a {call.subject.value}. Role: {call.role}. "
+            f"The {call.reference.replace('_', ' ')} selects the case of {_article(call.subject.value)}. Role: {call.role}. "
             f"Paths begin with `{call.rows}[…]`.\n"
         )
         yield "| case | what happens | the client |\n| --- | --- | --- |"
@@ -89,6 +89,10 @@ def _row(case: Case) -> str:
     act = "" if case.act is Act.NONE else cell(case.act.value)
     star = "\\*" if case.owes else ""
     return f"| `{case.name}`{star} | {cell(case.meaning)} | {act} | {', '.join(case.notices)} | {case.state} |"
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ SERVICES: Final = "it answers calls between services"
 TRANSPORT: Final = "it answers a client that does not follow gRPC, or calls that no account needs for goods"
 DECISIONS: Final = "it is a finding of a decision and answers no call: the cases MINIMUM and PARTS lead to it"
 LIMITS: Final = "it takes thousands of entries or days"
+EARLIER_PARTS: Final = "it takes as many parts of the account as a link may have, filed before"
 MODELS: Final = "it answers CheckConsignments, which the sandbox forwards as it is; it has no model of commodity codes"
 REGISTER: Final = "the sandbox registers no scheme numbers, so that those of each client count; the finding needs some"
 PARTIES: Final = "it needs a part of another party, and answers no call"
@@ -74,11 +75,14 @@ _NAMES: Final = {
         DECLARATION_INCOMPLETE PARTS_MISSING
     """,
     LIMITS: """
-        BATCH_DOCUMENTS_TOO_MANY BATCH_EXPANDED_TOO_LARGE NOTICE_CHECKS_TOO_MANY NOTICE_CURSOR_EXPIRED PARTS_OF_LINK_TOO_MANY PARTS_TOO_MANY
+        BATCH_DOCUMENTS_TOO_MANY BATCH_EXPANDED_TOO_LARGE NOTICE_CHECKS_TOO_MANY NOTICE_CURSOR_EXPIRED PARTS_TOO_MANY
         RETURN_ORDERS_TOO_MANY
     """,
     MODELS: """
         CHECK_PART_UNAVAILABLE CODE_MODEL_MISSING CODE_NOT_IN_MODEL CODE_UNLIKELY
+    """,
+    EARLIER_PARTS: """
+        PARTS_OF_LINK_TOO_MANY
     """,
     REGISTER: """
         SCHEME_NUMBER_UNKNOWN

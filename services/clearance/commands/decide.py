@@ -321,7 +321,7 @@ class Decide:
                 await order_controls(self.store, tx, controlled, self.goods, at=tally.at, trace=part.trace)
         late = np.flatnonzero(~effective)
         if len(late):
-            refused = late[[not _is_unchanged(part.stated.get(row), stored, row) for row in late.tolist()]]
+            refused = late[[not _is_unchanged(part.stated.get(row)) for row in late.tolist()]]
             if len(refused):
                 versions = part.table.ints("filing_version").take(refused)
                 await self.store.notify(tx, refused_states(stored.take(refused), versions, tally.at), trace=part.trace)
@@ -366,11 +366,9 @@ class Decide:
                 await self.store.succeed(tx, after, [alarm_rows[place] for place in chosen.tolist()], trace=part.trace)
 
 
-def _is_unchanged(statement: Statement | None, stored: Table, row: int) -> bool:
-    """Return whether a version has all elements of the one that counts, and states only other contradictions: nothing of it is refused."""
-    if statement is None or statement.unchanged_since is None:
-        return False
-    return statement.unchanged_since <= int(stored.ints("filing_version").values[row])
+def _is_unchanged(statement: Statement | None) -> bool:
+    """Return whether a version changes no element and states only other contradictions: nothing of it is refused."""
+    return statement is not None and statement.unchanged_since is not None
 
 
 def _loaded_though_forbidden(

@@ -21,6 +21,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceServicer
+from services.ingestion import metrics
 from services.ingestion.api import checks, messages
 from services.ingestion.commands.submit import Submit
 from services.ingestion.filing import column_reader
@@ -33,7 +34,6 @@ ITEMS_MAX = 10_000
 """Maximum number of items of all consignments of a batch; it limits every message that follows from the batch."""
 
 _consignments = counter("luxor_ingestion_consignments_total", "Consignments by result", ("outcome",))
-_late = counter("luxor_ingestion_late_total", "Consignments accepted after the deadline of their mode and leg")
 
 
 class IngestionService(IngestionServiceServicer):
@@ -98,7 +98,7 @@ class IngestionService(IngestionServiceServicer):
             response = messages.answer(submitted, response_class)
         if not submitted.is_repeated:
             _count(response, submitted.accepted)
-            _late.inc(submitted.late)
+            metrics.late.inc(submitted.late)
         return response
 
     async def CheckConsignments(

@@ -100,4 +100,5 @@ def _entry(number: pb.SchemeNumber) -> SchemeNumber:
 
 def _postponed(error: Exception) -> None:
     # Revenue is away: what was read counts for a while, and the gauge shows its age.
-    get_logger().warning("SCHEME_NUMBERS_POSTPONED", error=type(error).__name__)
+    code = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
+    get_logger().warning("SCHEME_NUMBERS_POSTPONED", error=code)

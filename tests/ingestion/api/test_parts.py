@@ -291,6 +291,31 @@ async def test_a_part_with_which_the_filing_would_be_refused_waits_for_what_is_l
         assert (version, row.nature, row.items[0].price.minor) == (2, NATURE_SALE, 1999)
 
 
+async def test_parts_that_declare_a_minimum_set_after_its_deadline_are_counted_as_late(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("luxor_ingestion_late_total") or 0.0
+
+    early, content = consignment(), Consignment()
+    for path in ("nature", "items[0].price", "items[0].commodity_code", "fiscal_references"):
+        clear(early, path)
+    early.transport.departure_time.GetCurrentTime()
+    early.transport.arrival_time.seconds = early.transport.departure_time.seconds + 600
+    early.transport.departure_time.seconds -= 600
+    item = content.items.add(commodity_code="620630")
+    item.price.minor, item.price.currency = 1999, "EUR"
+    before = counted()
+    async with ingestion(database_url, monkeypatch) as service:
+        (mrn,) = await service.submit(early)
+        assert counted() - before == 1, "the filing before loading came after the departure"
+        await service.file_parts("post", part("A-0", pb.PARTY_ROLE_POST, Consignment(nature=NATURE_SALE), key=KEY))
+        await service.link("shop", mrn)
+        await service.file_parts("bazaar.example", part("P-0", PLATFORM, content, order="O-0"))
+        assert (await service.newest())[1].items[0].price.minor == 1999
+        assert counted() - before == 2, "and so did the declaration, which the parts made of it"
+
+
 async def test_what_a_part_added_stays_where_a_rule_would_refuse_it_now(
     database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

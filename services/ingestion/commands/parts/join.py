@@ -27,6 +27,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import MESSAGE_FUNCTION_AMEND, MESSAGE_FUNCTION_INVALIDATE, Consignment
 from luxor.errors.v1.errors_pb2 import SEVERITY_ERROR
 from luxor.ingestion.v1 import parts_pb2 as pb
+from services.ingestion import metrics
 from services.ingestion.commands.admission import FilerAdmission
 from services.ingestion.commands.amend import Amend, Amended
 from services.ingestion.commands.parts.linking import CurrentParties, make_days
@@ -215,6 +216,8 @@ class JoinParts:
             await self._store.remove_due(tx, ids)
             if amended is not None:
                 await self._scorecards.add(tx, amended.cards, mrn.parse(number).sequence)
+        if amended is not None:
+            metrics.late.inc(len(amended.declared & joined.checked.late))
         if amended is not None and self._backlog is not None:
             self._backlog.accepted(amended.xid, 1, joined.content.ByteSize())
 

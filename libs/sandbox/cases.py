@@ -121,7 +121,8 @@ def _case_of(finding: Finding, subject: Subject = Subject.CONSIGNMENT) -> Case:
         act = Act.RENAME if finding.is_final else Act.CORRECT
         then = "" if finding.is_final else " A new call with the reference is accepted."
         meaning = f"Refused, {where}: {finding.defect}.{then}"
-    return Case(finding.name, meaning, notices, state, (), act, finding=finding, subject=subject)
+    steps = tuple(map(Step, finding.steps))
+    return Case(finding.name, meaning, notices, state, steps, act, finding=finding, subject=subject)
 
 
 def _sentence(clause: str) -> str:
@@ -175,6 +176,11 @@ _ALL: Final = (
         "TRANSIT", "Goods that an officer holds move from their office of arrival to another one, and are released there.",
         ("DECIDED", "HELD", "ARRIVED", "TRANSIT_STARTED", "TRANSIT_ARRIVED", "RELEASED"), "RELEASED",
         (_SETTLE, _step("stop_goods"), _ARRIVE, _step("move"), _step("end_move"), _step("release_goods")),
+    ),
+    Case(
+        "TURNBACK", "Goods that an officer holds are to move to another office; the officer ends the movement without an arrival.",
+        ("DECIDED", "HELD", "ARRIVED", "TRANSIT_STARTED", "TRANSIT_ENDED"), "HELD",
+        (_SETTLE, _step("stop_goods"), _ARRIVE, _step("move"), _step("cancel_move")),
     ),
     Case(
         "REMIND", "An officer requests documents, and the filer is reminded after 2 s; the officer accepts the answer.",
@@ -246,8 +252,6 @@ NOT_COVERED: Final = {
     "PRESENTED": "presentation: only where it is an act of its own",
     "PRESENTATION_OVERDUE": "presentation: only where it is an act of its own",
     "TRANSIT_OVERDUE": "movements to another office: the term is days",
-    "TRANSIT_ENDED": "movements to another office that an officer ends without an arrival",
-    "EXITED": "exports: no case files one",
     "PART_MISSING": "only for parties other than the filer",
     "CONTRADICTED": "needs a part of another party",
     "LICENCE_USED": "only for partner agencies",

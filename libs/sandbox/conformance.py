@@ -26,6 +26,8 @@ from luxor.ingestion.v1 import ingestion_pb2
 
 CASE_SECONDS: Final = 60.0
 """How long the notices of a case may take."""
+PARALLEL_MAX: Final = 16
+"""Cases that are begun at one time: more calls would wait for each other until their deadlines."""
 SLOW_SECONDS: Final = 2.0
 """Deadline of the call that gets no answer."""
 _SUBMIT: Final = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
@@ -73,7 +75,8 @@ async def run(
     found = [Conversation(CASES[name], _message(CASES[name], mark)) for name in names or cases_of(role)]
     async with Client(services, party) as client, plain_channel(target, party) as channel:
         cursor = await _end(client)
-        await asyncio.gather(*(_begin(client, channel, each) for each in found))
+        limit = asyncio.Semaphore(PARALLEL_MAX)
+        await asyncio.gather(*(_begin(client, channel, each, limit) for each in found))
         try:
             async with asyncio.timeout(seconds):
                 await _follow(client, cursor, {each.mrn: each for each in found if each.mrn})
@@ -113,13 +116,14 @@ async def _end(client: Client) -> str:
     return cursor
 
 
-async def _begin(client: Client, channel: grpc.aio.Channel, each: Conversation) -> None:
+async def _begin(client: Client, channel: grpc.aio.Channel, each: Conversation, limit: asyncio.Semaphore) -> None:
     """File or send the message of a case, with what goes wrong before it is accepted."""
     try:
-        if each.case.subject is Subject.CONSIGNMENT:
-            await _file(client, channel, each)
-        else:
-            await _send(channel, each)
+        async with limit:
+            if each.case.subject is Subject.CONSIGNMENT:
+                await _file(client, channel, each)
+            else:
+                await _send(channel, each)
     except LuxorError as error:
         each.errors.append(f"{each.case.subject}: expected an answer, found {error.reason}")
 

@@ -55,6 +55,8 @@ class Finding:
     notices: tuple[str, ...] = ("DECIDED",)
     """What the filer of an accepted filing reads."""
     state: str = "AWAITING_ARRIVAL"
+    steps: tuple[str, ...] = ()
+    """Acts of customs and of other parties after the decision, without arguments: names of methods of Script."""
 
 
 def unchanged(_row: Any) -> None:
@@ -338,8 +340,10 @@ WARNED: Final = (
         in_turn(_not_returned, set_element("returned_document.number", "SANDBOX-FIRST")),
     ),
     _warned(
-        "EXPORT", "IMPORT_ELEMENT_UNUSED", "prices_include_tax", "an export states whether its prices include tax",
+        "EXPORT", "IMPORT_ELEMENT_UNUSED", "prices_include_tax",
+        "an export, which arrives at its office of exit and leaves, states whether its prices include tax",
         in_turn(_export("US"), set_element("prices_include_tax", False)),
+        notices=("DECIDED", "RELEASED", "EXITED"), state="EXITED", steps=("arrive", "depart"),
     ),
     _warned(
         "BACKDOC", "RETURN_DOCUMENT_UNUSED", "return_document.number", "a new filing names the document of a return",

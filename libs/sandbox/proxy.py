@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from libs import telemetry
+from libs.client.errors import LuxorError
 from libs.sandbox import filings
 from libs.sandbox.cases import Selected, selected
 from libs.sandbox.conversations import OK, REFUSED, Event
@@ -194,7 +195,7 @@ class Proxy(grpc.GenericRpcHandler):
             if each.prior is not None:
                 other = filings.single_call(method, raw, place, each.prior, prior_id(filing.request_id, place))
                 if other is not None:
-                    await self._forward(filings.MESSAGES, other, caller, context)
+                    await self._file_before(other, caller, context, is_decided=each.amends)
         rows = filing.rows
         if changes := {place: each.change for place, each in provoked.items() if each.change is not unchanged}:
             raw = filings.changed(method, raw, changes)
@@ -216,6 +217,18 @@ class Proxy(grpc.GenericRpcHandler):
         if failure is not None:
             raise Refusal("SHUTTING_DOWN")
         return response.SerializeToString()
+
+    async def _file_before(self, raw: bytes, caller: Identity, context: Any, *, is_decided: bool) -> None:
+        """File a call of the sandbox for the account; with `is_decided`, wait until clearance decided on it, so that its notices come first."""
+        response = ingestion_pb2.SubmitConsignmentsResponse.FromString(
+            await self._forward(filings.MESSAGES, raw, caller, context)
+        )
+        receipt = response.results[0].receipt
+        if is_decided and receipt.mrn:
+            try:
+                await self._script.await_version(receipt.mrn, receipt.version)
+            except (LuxorError, ScriptFailed) as error:
+                log.warning("SANDBOX_SCRIPT_FAILED", cause=str(error))
 
     async def _fail(
         self,

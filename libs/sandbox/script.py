@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from libs.client.clearance import carriers, controls, corrections, officers
+from libs.client.clearance import carriers, controls, corrections, officers, returns
 from libs.client.clearance.goods import transit
 from libs.client.clearance.goods.named import name_goods
 from libs.client.client import Client
@@ -21,7 +21,7 @@ from libs.client.revenue.ledger import open_deferred, record_payments
 from libs.sandbox.cases import Selected
 from libs.sandbox.findings import STRANGER
 from libs.sandbox.responses.calls import BOUND_ELSEWHERE
-from luxor.clearance.v1.clearance_pb2 import ConsignmentStatus, StatusQuery
+from luxor.clearance.v1.clearance_pb2 import STATE_EXITED, STATE_RELEASED, ConsignmentStatus, StatusQuery
 from luxor.common.v1.common_pb2 import DEBT_STATUS_OPEN
 from luxor.ingestion.v1.filers_pb2 import Filer
 from luxor.revenue.v1.ledger_pb2 import Payment
@@ -38,6 +38,8 @@ PARALLEL_MAX: Final = 16
 """Acts at one time: an officer has no larger share of a service."""
 SYSTEM_SECONDS: Final = 60.0
 """How long a change of the system is awaited."""
+VERSION_SECONDS: Final = 10.0
+"""How long the decision on a version is awaited while a call of an account waits for it."""
 REMINDED_SECONDS: Final = 2
 """From an order to its reminder, where a case has one."""
 CLIENT_SECONDS: Final = 3600.0
@@ -199,6 +201,19 @@ class Script:
         """Report that the goods arrived at the office of destination."""
         await self._move(name_goods(transit.arrival_of(), [mrn]))
 
+    async def cancel_move(self, mrn: str) -> None:
+        """End the movement of the goods without an arrival."""
+        await self._move(name_goods(transit.end_of("SANDBOX_OFFICER"), [mrn]))
+
+    async def depart(self, mrn: str) -> None:
+        """Report that the master document of released exports left, as its carrier."""
+        status = await self._until(mrn, lambda found: found.state == STATE_RELEASED)
+        at = time.time_ns() // 1000
+        document = status.filing.master_document.number
+        left = await returns.record_departure(self._carrier, document, departed_at_micros=at)
+        _check([left])
+        await self._until(mrn, lambda found: found.state == STATE_EXITED)
+
     async def _move(self, request: transit.Step) -> None:
         _check((await transit.take_transit_step(self._officer, request)).get("results", ()))
 
@@ -210,6 +225,10 @@ class Script:
         """Report that the released goods left for their sender."""
         report = corrections.returned(mrn, reason="undelivered", document="SANDBOX-RETURN")
         _check(await corrections.record_returns(self._officer, [report]))
+
+    async def await_version(self, mrn: str, version: int) -> None:
+        """Wait until clearance decided on a version of a filing. Raises LuxorError and ScriptFailed."""
+        await self._until(mrn, lambda status: status.filing.version >= version, VERSION_SECONDS)
 
     async def await_amendment(self, mrn: str) -> None:
         """Wait until the filer's amendment was decided."""

@@ -68,6 +68,18 @@ async def test_other_content_is_filed_before_a_reference_that_was_used(door: Doo
     assert [each.items[0].description for each in own.consignments] == ["Belt", "Belt"]
 
 
+@pytest.mark.parametrize("fails", ["", "it did not happen within 10 s"])
+async def test_the_decision_on_an_amendment_of_the_sandbox_is_awaited_before_the_one_of_the_account(
+    door: Door, fails: str
+) -> None:
+    door.script.fails = fails
+    await door.file("REPLACED-1", function=2, amended_version=1, items=[Item(description="Belt")])
+    filed = [ingestion_pb2.SubmitConsignmentsRequest.FromString(raw).consignments[0] for _, raw in door.behind.calls]
+    assert [each.items[0].description == "Belt" for each in filed] == [False, True]
+    assert [each.amended_version for each in filed] == [1, 1]
+    assert door.script.awaited == [("MRN-REPLACED-1", 0)]
+
+
 async def test_a_reason_that_no_filing_provokes_is_written_into_the_answer_of_a_refused_one(door: Door) -> None:
     answer = await door.file("SUSPEND-1", "SHOP-1", nature=1)
     (error,) = answer.results[0].errors

@@ -69,6 +69,7 @@ class Played(Script):
         self.played: list[tuple[str, int, str]] = []
         self.opened: list[tuple[list[str], str]] = []
         self.bound: list[tuple[str, list[str]]] = []
+        self.awaited: list[tuple[str, int]] = []
         self.fails = ""
 
     async def play(self, selected: Selected, mrn: str) -> None:
@@ -78,6 +79,11 @@ class Played(Script):
 
     async def open_accounts(self, declarants: Sequence[str], filer: str) -> None:
         self.opened.append((list(declarants), filer))
+
+    async def await_version(self, mrn: str, version: int) -> None:
+        self.awaited.append((mrn, version))
+        if self.fails:
+            raise ScriptFailed(self.fails)
 
     async def bind(self, carrier: str, documents: Sequence[str]) -> None:
         self.bound.append((carrier, list(documents)))

@@ -15,8 +15,8 @@ ITEM_NUMBER_MAX: Final = 999
 REQUEST_ID_CHARACTERS_MAX: Final = 64
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 """Of the services: consignments, items, items of one consignment, characters of the request_id, and bytes of a call."""
-_PADDING: Final = b"\xfa\x3f\x81\x80\x80\x04" + bytes(MESSAGE_BYTES_MAX + 1)
-"""A field that no contract has, longer than a whole call may be."""
+_PADDING: Final = b"\xfa\x3f\x81\x80\x80\x04"
+"""How a field that no contract has begins, with MESSAGE_BYTES_MAX + 1 bytes."""
 
 
 class CallFailure(enum.StrEnum):
@@ -143,7 +143,7 @@ FAILURES: Final[Mapping[CallFailure, Failure]] = {
         call=lambda _: _call("x" * (REQUEST_ID_CHARACTERS_MAX + 1), Consignment()),
     ),
     CallFailure.GARBLED: Failure("UNDECODABLE", f"{_BAD}, as if its bytes were damaged", call=lambda _: b"\xff"),
-    CallFailure.BYTES: Failure("MESSAGE_TOO_LARGE", f"{_BAD}, as if it had more than 8 MiB", call=lambda _: _PADDING),
+    CallFailure.BYTES: Failure("MESSAGE_TOO_LARGE", f"{_BAD}, as if it had more than 8 MiB", call=lambda _: _PADDING + bytes(MESSAGE_BYTES_MAX + 1)),
     CallFailure.USED: Failure("REQUEST_REUSED", "the first call fails with ALREADY_EXISTS: its request_id was used for other content"),
 }  # fmt: skip
 """How the call fails, by failure."""

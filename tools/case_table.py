@@ -43,7 +43,11 @@ def _sections() -> Iterator[str]:
     yield "## What goes wrong with a call\n"
     yield _COLUMNS
     yield from (_row(case) for case in filings if case.failure is not None)
-    yield "\nA call has one failure, that of its first consignment whose failure has not passed.\n"
+    of_filings = ", ".join(f"`{failure.value}`" for failure, how in FAILURES.items() if how.is_of_filings)
+    yield (
+        "\nA call has one failure, that of its first consignment whose failure has not passed. The references of the other calls below select "
+        f"failures of these calls in the same way, except {of_filings}.\n"
+    )
     yield "## What is found in a filing\n"
     yield (
         "The filing is valid; the sandbox puts the defect in before the service reads it. A refused consignment is refused in each call with the "
@@ -52,7 +56,7 @@ def _sections() -> Iterator[str]:
     yield _COLUMNS
     yield from (_row(case) for case in filings if case.finding is not None)
     for call in CALLS:
-        yield f"\n## {call.method.rpartition('/')[2]}\n"
+        yield f"\n## {call.name}\n"
         yield (
             f"The {call.reference.replace('_', ' ')} selects the case of {_article(call.subject.value)}. Role: {call.role}. "
             f"Paths begin with `{call.rows}[…]`.\n"

@@ -187,7 +187,9 @@ class Proxy(grpc.GenericRpcHandler):
         }
         if len(self._scripts) + len(chosen) > SCRIPTS_MAX:
             raise Refusal("OVERLOADED", in_flight=len(self._scripts), retry_after_seconds=float(BUSY_SECONDS))
-        failure, retry_at = self._failure(account, filing, chosen)
+        failure, retry_at = self._failure(
+            {(account, filing.rows[place].reference): each for place, each in chosen.items()}
+        )
         if failure is not None and failure is not CallFailure.LOST:
             await self._fail(failure, retry_at, raw, method, filing, caller, context)
         provoked = self._changes.findings_of(account, filing.request_id, _named(filing))
@@ -254,16 +256,13 @@ class Proxy(grpc.GenericRpcHandler):
         # A service that accepts what it should refuse is a fault of the sandbox; the client still gets the answer of its case.
         raise refusal
 
-    def _failure(
-        self, account: str, filing: filings.Filing, chosen: Mapping[int, Selected]
-    ) -> tuple[CallFailure | None, float]:
-        """Return the failure of this call, that of the first consignment whose failure has not passed, and when the call may be sent again."""
+    def _failure(self, chosen: Mapping[Key, Selected]) -> tuple[CallFailure | None, float]:
+        """Return the failure of this call, that of the first reference whose failure has not passed, and when the call may be sent again."""
         now = self._clock()
-        for place, found in chosen.items():
+        for key, found in chosen.items():
             failure = found.case.failure
             if failure is None:
                 continue
-            key = (account, filing.rows[place].reference)
             ends_at = self._failures.get(key)
             if ends_at is None:
                 seconds = (found.delay_seconds or BUSY_SECONDS) if FAILURES[failure].waits else 0
@@ -274,12 +273,20 @@ class Proxy(grpc.GenericRpcHandler):
                 return failure, ends_at
         return None, 0.0
 
-    def _refusal(self, failure: CallFailure, retry_at: float) -> Refusal:
+    def _refusal(self, failure: CallFailure, retry_at: float, call: Call | None = None) -> Refusal:
+        """Return the refusal of a failure; `call`: that of another call than a filing."""
         how = FAILURES[failure]
         if failure is CallFailure.SLOW:
             return Refusal("DEADLINE_EXCEEDED", seconds=SLOW_SECONDS_MAX)
+        facts = dict(how.facts)
+        if call is not None and "method" in facts:
+            (other,) = (each for each in ROLES if each is not call.role)
+            own = {"method": call.name, "role": str(other), "roles": str(call.role)}
+            facts |= {name: own[name] for name in own.keys() & facts.keys()}
+        if call is not None and "store" in facts:
+            facts["store"] = call.area
         seconds = max(0.0, retry_at - self._clock()) if how.waits else None
-        return Refusal(how.reason, retry_after_seconds=seconds, **how.facts)
+        return Refusal(how.reason, retry_after_seconds=seconds, **facts)
 
     def _filed(
         self,
@@ -335,13 +342,23 @@ class Proxy(grpc.GenericRpcHandler):
     # ── other calls with references ──────────────────────────────────────────────────────────────────────────────
 
     async def _send(self, call: Call, raw: bytes, caller: Identity, context: Any) -> bytes:
-        """Change the messages whose references select a case, and record what became of each such message."""
+        """Make the failure that a reference selects, or change the messages whose references select a case and record what became of each."""
         try:
             request = call.request_class.FromString(raw)
         except DecodeError:
             return await self._forward(call.method, raw, caller, context)
         rows = getattr(request, call.rows)[:ROWS_MAX]
         references = [getattr(row, call.reference) for row in rows]
+        failing = {
+            (str(caller), f"{call.subject.value} {name}"): each
+            for name in references
+            if (each := selected(name)) and each.case.failure and not FAILURES[each.case.failure].is_of_filings
+        }
+        failure, retry_at = self._failure(failing)
+        if failure is CallFailure.SLOW:
+            await self._sleep(min(context.time_remaining() or SLOW_SECONDS_MAX, SLOW_SECONDS_MAX))
+        if failure is not None and failure is not CallFailure.LOST:
+            raise self._refusal(failure, retry_at, call)
         found = {place: each for place, name in enumerate(references) if (each := selected(name, call.subject))}
         if call.subject is Subject.ARRIVAL:
             await self._bind(caller, [name for name in references if _is_of_carrier(name)])
@@ -367,6 +384,8 @@ class Proxy(grpc.GenericRpcHandler):
                     request_id=request.request_id, detail=call.subject.value,
                 )
             )  # fmt: skip
+        if failure is not None:
+            raise self._refusal(failure, retry_at, call)
         return response.SerializeToString() if provoked else answer
 
     async def _bind(self, carrier: Identity, documents: Sequence[str]) -> None:

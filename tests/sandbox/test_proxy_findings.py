@@ -9,7 +9,8 @@ from libs.client.client import Client
 from libs.client.filing.packing import PackedClient
 from libs.columns import Table
 from libs.sandbox.responses.calls import CALLS, Call
-from libs.server.errors import Refusal, item_error, reason_of
+from libs.sandbox.responses.failures import FAILURES, CallFailure
+from libs.server.errors import Refusal, item_error, reason_of, status_of
 from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_pb2 import Consignment, Item
 from luxor.ingestion.v1 import ingestion_pb2
@@ -112,6 +113,68 @@ async def test_a_reference_of_another_call_selects_a_case_of_that_call(door: Doo
         ("sent", "NOPRICE-1", "REFUSED", "r", "sale"),
         ("sent", "NOPRICE-1", "OK", "new", "sale"),
     ]
+
+
+OF_ANY_CALL = [each for each in CallFailure if not FAILURES[each].is_of_filings]
+
+
+def test_only_calls_that_file_consignments_have_failures_of_filings() -> None:
+    of_filings = {"BEHIND", "EMPTY", "LARGE", "ITEMS", "NOID", "LONGID", "GARBLED", "BYTES", "USED"}
+    assert {each.value for each in CallFailure} - {each.value for each in OF_ANY_CALL} == of_filings
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda each: each.name)
+@pytest.mark.parametrize("failure", OF_ANY_CALL)
+async def test_references_of_other_calls_select_failures_of_these_calls(
+    door: Door, call: Call, failure: CallFailure
+) -> None:
+    def request(*references: str) -> bytes:
+        made = call.request_class(request_id="r")
+        for each in references:
+            setattr(getattr(made, call.rows).add(), call.reference, each)
+        return bytes(made.SerializeToString())
+
+    async def send(*references: str) -> str:
+        try:
+            await door.call(call.method, request(*references), role=call.role)
+        except grpc.aio.AioRpcError as error:
+            status = status_of(error)
+            assert status is not None
+            assert "?" not in status.message, "the sentence has all its facts"
+            return reason_of(error)
+        return ""
+
+    def answered(count: int) -> None:
+        response = call.response_class()
+        for _ in range(count):
+            response.results.add()
+        door.behind.answer = response.SerializeToString()
+
+    how = FAILURES[failure]
+    reason = "DEADLINE_EXCEEDED" if failure is CallFailure.SLOW else how.reason
+    reference = f"{failure}.5-1"
+    answered(2)
+    assert await send("SHOP-1", reference) == reason
+    assert len(door.behind.calls) == (failure is CallFailure.LOST), "only a lost answer is one to a call that was made"
+    assert bool(door.slept) == (failure is CallFailure.SLOW)
+    if how.waits:
+        door.now += 4.9
+        assert await send("SHOP-1", reference) == reason
+        door.now += 0.1
+    assert await send("SHOP-1", reference) == ""
+    answered(1)
+    # The failure is of the reference in this call, and a filing with the same one has its own.
+    assert await send("SHOP-2") == ""
+    if call.role == "filer":
+        assert await door.refused(reference) == reason
+
+
+@pytest.mark.parametrize("reference", ["BEHIND-1", "USED-1", "EMPTY-1"])
+async def test_failures_of_filings_are_none_of_other_calls(door: Door, reference: str) -> None:
+    door.behind.answer = sales_pb2.FileSalesResponse(results=[sales_pb2.SaleResult()]).SerializeToString()
+    request = sales_pb2.FileSalesRequest(request_id="r")
+    request.sales.add(order_number=reference)
+    assert await door.call(SALES, request.SerializeToString()) == door.behind.answer
 
 
 async def test_documents_of_cases_are_bound_to_the_carrier_that_reports_them_and_no_others(door: Door) -> None:

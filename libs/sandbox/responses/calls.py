@@ -52,6 +52,16 @@ class Call:
     request_class: Any
     response_class: Any
 
+    @property
+    def name(self) -> str:
+        """The method without its service."""
+        return self.method.rpartition("/")[2]
+
+    @property
+    def area(self) -> str:
+        """The service that answers it, as its store is named."""
+        return self.method.removeprefix("/luxor.").partition(".")[0]
+
 
 CALLS: Final = (
     Call(

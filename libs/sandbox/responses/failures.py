@@ -1,4 +1,4 @@
-"""Failures of calls that file consignments: the sandbox refuses the call itself, or sends another one in its place that the service refuses."""
+"""Failures of calls: the sandbox refuses the call itself, or sends another one in the place of a filing that the service refuses."""
 
 import enum
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ _PADDING: Final = b"\xfa\x3f\x81\x80\x80\x04"
 
 
 class CallFailure(enum.StrEnum):
-    """What goes wrong with the first call that files a consignment. Later calls with it pass."""
+    """What goes wrong with the first call that has a reference. Later calls with it pass."""
 
     DOWN = "DOWN"
     """UNAVAILABLE, and nothing was filed."""
@@ -71,6 +71,11 @@ class Failure:
     """What the sentence of the catalogue needs."""
     call: Callable[[str], bytes] | None = None
     """Returns, for the request_id of the account's call, the call of SubmitConsignments that the service refuses in its place."""
+
+    @property
+    def is_of_filings(self) -> bool:
+        """Whether only calls that file consignments can fail so."""
+        return self.call is not None or self.reason in ("REQUEST_REUSED", "DECISIONS_BEHIND")
 
     @property
     def renews(self) -> bool:

@@ -55,6 +55,8 @@ class Levels(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename="up
     return_document_unused: Level = "none"
     return_without_reference: Level = "none"
     import_element_unused: Level = "none"
+    commodity_code_unknown: Level = "none"
+    commodity_code_withdrawn: Level = "none"
     s10_malformed: Level = "none"
     gtin_malformed: Level = "none"
     valuation_method_unknown: Level = "none"

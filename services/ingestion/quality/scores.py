@@ -54,6 +54,8 @@ REASONS: Final = (
     "ITEM_NUMBER_WRONG",
     "SCHEME_REPEATED",
     "EXPORT_WITHIN_COUNTRY",
+    "COMMODITY_CODE_UNKNOWN",
+    "COMMODITY_CODE_WITHDRAWN",
 )
 """The reasons that can warn. The place of each is its bit in stored qualities: add at the end, and never remove one."""
 REASONS_MAX: Final = 64

@@ -120,6 +120,8 @@ ADJUSTABLE: dict[str, Spoil] = {
     "IMPORT_ELEMENT_UNUSED": lambda made: put(export(made), "fiscal_references[0].scheme", pb.SCHEME_IOSS).fiscal_references[0].MergeFrom(
         pb.FiscalReference(number="IM2760000014")
     ),
+    "COMMODITY_CODE_UNKNOWN": lambda made: put(made, "items[0].commodity_code", "610998"),
+    "COMMODITY_CODE_WITHDRAWN": lambda made: put(made, "items[0].commodity_code", "851712"),
     "S10_MALFORMED": lambda made: put(made, "house_document.number", "RR123456784TR"),
     "GTIN_MALFORMED": lambda made: put(made, "items[0].gtin", "4006381333932"),
     "VALUATION_METHOD_UNKNOWN": lambda made: put(made, "items[0].valuation_method", "7"),

@@ -8,8 +8,9 @@ import numpy as np
 
 from libs.columns import Ints, Strings, Table
 from libs.customs.identifiers.mrn_columns import make_mrns
-from libs.customs.time import MICROS_PER_DAY
+from libs.customs.time import MICROS_PER_DAY, day_text
 from libs.store.database import Database
+from libs.store.tables import schema
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -17,6 +18,8 @@ from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1 import sales_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.commands.sales.bind import follow_states
+from services.revenue.commands.sales.search import GoodsSearch
+from services.revenue.store.sales import REFERENCE_SPAN, SaleStore
 from tests.revenue.sales import SECONDS, sale, sales_stub
 from tests.revenue.service_client import DAY
 from tests.support.services import Running
@@ -162,3 +165,22 @@ async def documents(house: Running, role: str = "filer", ident: str = SHOP) -> d
         number: [(one.carrier_identifier, one.number) for one in each.sale.house_documents]
         for number, each in found.items()
     }
+
+
+async def search(url: str, *, later: int = 0) -> bool:
+    """Search as the service does, so many seconds later than it is."""
+    async with Database(url, name="test") as database:
+        if later:
+            async with database.transaction() as tx:
+                await tx.raw.execute("update sale_platform set since = since - $1::bigint * 1000000", later)
+        return await GoodsSearch(database, SaleStore(database), "test").run()
+
+
+async def expire(url: str) -> str:
+    """Have the term of all sales of today end yesterday; return the finding of goods that are declared today."""
+    async with Database(url, name="test") as database, database.transaction() as tx:
+        today = await schema.today(tx)
+        for table, span in (("sale", REFERENCE_SPAN), ("sale_document", REFERENCE_SPAN), ("sale_batch", 1)):
+            await schema.ensure_day_partitions(tx, table, [today - 201], span=span)
+            await tx.raw.execute(f"update {table} set day = day - 201 where day = $1", today)
+    return f"SALE_EXPIRED {day_text(today)} / {day_text(today - 1)}"

@@ -106,26 +106,35 @@ from (
     ) k
 ) k order by k.platform, k.sold, k.bound_at, k.mrn, k.filing_version limit $3
 """  # noqa: S608  # words and a number of our own
+# Whatever the statistics say, each row is looked up by its MRN: no other condition can use an index, and none is about the stored row alone.
 _COMPARED: Final = f"""
 update sale_binding b set order_number = given.sold, sale_version = given.sale_version, findings = string_to_array(given.findings, chr(10)),
     trade = case when b.order_number = '{NO_ORDER}' and not b.arrived then b.trade end,
     carrier = case when b.order_number = '{NO_ORDER}' then b.carrier end,
     document = case when b.order_number = '{NO_ORDER}' then b.document end
-from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::smallint[], $7::text[])
-    as given(platform, order_number, sold, mrn, filing_version, sale_version, findings)
-where b.mrn = any(array[given.mrn]) and b.platform = given.platform and b.order_number = given.order_number
-    and b.filing_version = given.filing_version and b.sale_version = {NOT_FILED}
+from (
+    select *, {NOT_FILED} as before from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::smallint[], $7::text[])
+        as given(platform, order_number, sold, mrn, filing_version, sale_version, findings) offset 0
+) given
+where b.mrn = any(array[given.mrn]) and (b.platform, b.order_number, b.filing_version, b.sale_version)
+    is not distinct from (given.platform, given.order_number, given.filing_version, given.before)
 """  # noqa: S608  # words and a number of our own
-# Goods of which another version arrived have arrived. The array has the store look up a consignment by the index.
+# Goods of which another version arrived have arrived; some may arrive at this moment.
+# What has no `trade` was compared by its order number, by a replica of the release before.
 _UNBIND: Final = f"""
-update sale_binding b set order_number = '{NO_ORDER}', sale_version = {NOT_FILED}, findings = '{{}}'
-from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as given(platform, carrier, document, order_number) cross join lateral (
-    select * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number
-        and k.carrier = given.carrier and k.document = given.document offset 0
-) k
-where b.mrn = any(array[k.mrn]) and b.platform = k.platform and b.order_number = k.order_number and b.filing_version = k.filing_version
-    and b.sale_version > {NOT_FILED} and not b.arrived
-    and not exists (select from sale_binding other where other.mrn = any(array[k.mrn]) and other.arrived)
+with bound as materialized (
+    select k.platform, k.order_number, k.mrn, k.filing_version, k.arrived
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as given(platform, carrier, document, order_number) cross join lateral (
+        select * from sale_binding k where k.platform = given.platform and k.order_number = given.order_number
+            and k.carrier = given.carrier and k.document = given.document and k.sale_version > {NOT_FILED} and k.trade is not null and not k.arrived
+            and not exists (select from sale_binding other where other.mrn = any(array[k.mrn]) and other.arrived offset 0) offset 0
+    ) k limit $5
+), freed as (
+    update sale_binding b set order_number = '{NO_ORDER}', sale_version = {NOT_FILED}, findings = '{{}}' from bound
+    where b.mrn = any(array[bound.mrn]) and (b.platform, b.order_number, b.filing_version, b.arrived)
+        is not distinct from (bound.platform, bound.order_number, bound.filing_version, bound.arrived)
+)
+select count(*) from bound
 """  # noqa: S608  # words and a number of our own
 _ARRIVED: Final = f"""
 update sale_binding set arrived = true, trade = case when sale_version = {NOT_FILED} then trade end
@@ -321,13 +330,14 @@ async def write_comparisons(tx: Transaction, compared: Sequence[tuple[Order, Bin
     )
 
 
-async def unbind(tx: Transaction, freed: Iterable[tuple[PlatformDocument, Order]]) -> None:
+async def unbind(tx: Transaction, freed: Iterable[tuple[PlatformDocument, Order]], rows_max: int) -> bool:
     """Have goods wait for another sale that were bound by house documents to sales which name them no more, unless the goods may have arrived.
 
-    The caller has locked the documents and the orders.
+    These are `rows_max` versions at most; return whether more may be left. The caller has locked the documents and the orders.
     """
     rows = [(*document, number) for document, (_, number) in freed]
-    await tx.raw.execute(_UNBIND, *([row[place] for row in rows] for place in range(4)))
+    count: int = await tx.raw.fetchval(_UNBIND, *([row[place] for row in rows] for place in range(4)), rows_max)
+    return count == rows_max
 
 
 async def note_arrivals(tx: Transaction, mrns: Sequence[str]) -> None:

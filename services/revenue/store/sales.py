@@ -49,14 +49,26 @@ from unnest((select $1::text[]), (select $2::text[])) as given(platform, order_n
     select * from sale k where k.platform = given.platform and k.order_number = given.order_number order by k.version desc limit 1
 ) s
 """  # noqa: S608  # an expression of our own
-# A document belongs to the last sale that names it in its current version: it was free then, because the sale before had expired.
-_OF_DOCUMENTS: Final = """
+# A document belongs to the last sale that names it in its current version and has not expired: it was free then, because the sale before had expired.
+_OF_DOCUMENTS: Final = f"""
 select d.platform, d.carrier, d.document, d.order_number
 from unnest((select $1::text[]), (select $2::text[]), (select $3::text[])) as given(platform, carrier, document) cross join lateral (
     select * from sale_document k where k.platform = given.platform and k.carrier = given.carrier and k.document = given.document
         and not exists (select from sale s where s.platform = k.platform and s.order_number = k.order_number and s.version > k.version)
+        and (k.day + $6::integer >= {TODAY} or exists (
+            select from sale_binding b where b.platform = k.platform and b.order_number = k.order_number and not b.withdrawn offset 0))
     order by k.day desc, k.batch desc limit 1
 ) d
+"""  # noqa: S608  # an expression of our own
+_DROPPED: Final = """
+select d.platform, d.carrier, d.document, d.order_number
+from unnest((select $1::text[]), (select $2::text[]), (select $3::text[])) as given(platform, carrier, document) cross join lateral (
+    select k.platform, k.carrier, k.document, k.order_number, max(k.version) as version from sale_document k
+    where k.platform = given.platform and k.carrier = given.carrier and k.document = given.document
+    group by k.platform, k.carrier, k.document, k.order_number offset 0
+) d
+where exists (select from sale s where s.platform = d.platform and s.order_number = d.order_number and s.version > d.version offset 0)
+order by d.platform, d.carrier, d.document, d.order_number
 """
 _CURRENT_WITH_DOCUMENTS: Final = f"""
 with named as materialized ({_OF_DOCUMENTS})
@@ -159,7 +171,7 @@ class CurrentSale:
     today: int
     """The day on which it was read."""
     documents: tuple[Document, ...] = ()
-    """Of the house documents by which it was looked up, those that belong to it."""
+    """Of the house documents by which it was looked up, those that belong to it; none of a sale that has expired."""
 
 
 class SaleStore:
@@ -195,11 +207,11 @@ class SaleStore:
     ) -> Mapping[tuple[str, str], CurrentSale]:
         """Return by order the current sales of orders, platforms with order numbers, and those that house documents belong to.
 
-        Orders and documents without a sale are left out.
+        Orders and documents without a sale are left out. To a sale that has expired no document belongs.
         """
         given, named = _columns(set(orders), 2), _columns(set(documents), 3)
         if named[0]:
-            rows = await reader.raw.fetch(_CURRENT_WITH_DOCUMENTS, *named, *given)
+            rows = await reader.raw.fetch(_CURRENT_WITH_DOCUMENTS, *named, *given, self.term_days)
         else:
             rows = [(*row, None) for row in await reader.raw.fetch(_CURRENT, *given)]
         return {
@@ -208,6 +220,16 @@ class SaleStore:
             )
             for platform, number, version, trade, day, today, found in rows
         }
+
+    async def dropped(
+        self, reader: Transaction, documents: Iterable[PlatformDocument]
+    ) -> list[tuple[PlatformDocument, tuple[str, str]]]:
+        """Return which of some house documents sales named in a version before their current one alone, each with the order of the sale."""
+        rows = await reader.raw.fetch(_DROPPED, *_columns(set(documents), 3))
+        return [
+            (PlatformDocument(platform, carrier, document), (platform, number))
+            for platform, carrier, document, number in rows
+        ]
 
     async def add(
         self, tx: Transaction, platform: str, keys: Sequence[SaleKey], trades: Sequence[Trade], packed: PackedSales

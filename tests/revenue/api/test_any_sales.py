@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.revenue.v1 import sales_pb2 as pb
 from services.revenue.__main__ import assemble
 from tests.revenue.sale_goods import (
     EXPRESS,
@@ -23,6 +24,8 @@ from tests.revenue.sale_goods import (
     bound,
     consignment,
     documents,
+    expire,
+    listed,
     mrn,
     pieces,
     travelling,
@@ -55,10 +58,24 @@ class Model:
     def __init__(self) -> None:
         self.versions: dict[str, list[tuple[int, frozenset[tuple[str, str]]]]] = {}
         self.goods: list[Goods] = []
+        self.overdue: set[str] = set()
+        """The orders whose current version was filed before the term."""
+
+    def state(self, order: str) -> int:
+        """Return the state of a sale."""
+        if any(order in (each.order, each.sale) for each in self.goods):
+            return pb.SALE_STATE_DECLARED
+        return pb.SALE_STATE_EXPIRED if order in self.overdue else pb.SALE_STATE_OPEN
 
     def owner(self, document: tuple[str, str]) -> str:
-        """Return the order whose current version names a document, "" for none."""
-        return next((order for order, each in self.versions.items() if document in each[-1][1]), "")
+        """Return the order whose current version names a document and has not expired, "" for none."""
+        owners = [
+            order
+            for order, each in self.versions.items()
+            if document in each[-1][1] and self.state(order) != pb.SALE_STATE_EXPIRED
+        ]
+        assert len(owners) <= 1
+        return "".join(owners)
 
     def sell(self, order: str, price: int, replaced: int, named: frozenset[tuple[str, str]]) -> str | int:
         """File a sale; return its version, or the reason of its refusal."""
@@ -71,6 +88,7 @@ class Model:
         if any(self.owner(each) not in ("", order) for each in named):
             return "HOUSE_DOCUMENT_REUSED"
         self.versions.setdefault(order, []).append((price, named))
+        self.overdue.discard(order)
         for each in self.goods:
             if not each.order:
                 if each.sale == order and each.document not in named and not each.has_arrived:
@@ -99,7 +117,7 @@ async def test_any_sequence_of_sales_and_goods_binds_them_as_the_model(
     model.sell("first", 5_000, 0, frozenset([("AIRCO", "FIRST")]))
     await file(shop, [pieces("first", documents=[("AIRCO", "FIRST")])], "first")
     for step in range(30):
-        kind = chance.choice(("sell", "sell", "declare", "declare", "arrive"))
+        kind = chance.choice(("sell", "sell", "declare", "declare", "arrive", "expire"))
         if kind == "sell":
             made, expected = [], []
             for _ in range(chance.choice((1, 1, 3))):
@@ -112,18 +130,25 @@ async def test_any_sequence_of_sales_and_goods_binds_them_as_the_model(
             assert outcomes(results[0]) == expected, step
         elif kind == "declare":
             first, rows = len(model.goods), []
+            # Late goods that declare an expired sale are a case by itself.
+            numbers = [each for each in "abc" if model.state(each) != pb.SALE_STATE_EXPIRED]
             for _ in range(chance.choice((1, 2, 4))):
-                order, document = chance.choice(("", "", "a", "b", "c")), chance.choice(known)
+                order, document = chance.choice(("", "", *numbers)), chance.choice(known)
                 model.declare(order, document)
                 rows.append(also(consignment(pieces(order)), document) if order else travelling(document))
             for _ in range(chance.choice((1, 2))):
                 await assess(house, rows, first=first)
+        elif kind == "expire":
+            model.overdue |= set(model.versions)
+            await expire(database_url)
         elif model.goods:
             place = chance.randrange(len(model.goods))
             model.goods[place].has_arrived = True
             await announce(database_url, (place, 1, clearance.STATE_AWAITING_ARRIVAL, False), arrived=True)
         found = {order: {each[0] for each in goods} for order, goods in (await bound(house)).items()}
         assert found == model.bound(), step
+        states = {order: each.state for order, each in (await listed(house)).items()}
+        assert states == {order: model.state(order) for order in model.versions}, step
     named_now = {order: sorted(versions[-1][1]) for order, versions in model.versions.items()}
     assert {order: sorted(each) for order, each in (await documents(house)).items()} == named_now
 

@@ -15,14 +15,12 @@ from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.revenue.v1 import sales_pb2 as pb
 from services.revenue.__main__ import assemble
 from services.revenue.commands.sales.bind import follow_states
-from services.revenue.commands.sales.search import GoodsSearch
 from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.jobs.sale_searches import SaleSearchJob
 from services.revenue.store.sale_searches import REPEAT_SECONDS
-from services.revenue.store.sales import SaleStore
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State
-from tests.revenue.sale_goods import announce, assess, bound, consignment, mrn, pieces
+from tests.revenue.sale_goods import announce, assess, bound, consignment, mrn, pieces, search
 from tests.revenue.sales import file, outcomes, sales_stub
 from tests.support.cutting_proxy import ANSWER, COMMIT, Cut, CuttingProxy
 from tests.support.services import Running, running
@@ -42,15 +40,6 @@ def _searches_of_the_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 async def house(database_url: str) -> AsyncIterator[Running]:
     async with running("revenue", assemble, database_url) as service:
         yield service
-
-
-async def search(url: str, *, later: int = 0) -> bool:
-    """Search as the service does, so many seconds later than it is."""
-    async with Database(url, name="test") as database:
-        if later:
-            async with database.transaction() as tx:
-                await tx.raw.execute("update sale_platform set since = since - $1::bigint * 1000000", later)
-        return await GoodsSearch(database, SaleStore(database), "test").run()
 
 
 def half(number: str, price: int = 2_500) -> filing.Consignment:

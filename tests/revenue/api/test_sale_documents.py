@@ -9,21 +9,18 @@ import pytest
 import pytest_asyncio
 
 from libs.columns.digest import row_digests
-from libs.customs.time import day_text
 from libs.store.database import Database, Transaction
-from libs.store.tables import schema
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.revenue.v1 import sales_pb2 as pb
 from services.revenue.__main__ import assemble
 from services.revenue.api.quote_codes import normalised
 from services.revenue.api.sales import DOCUMENTS_MAX
-from services.revenue.commands.sales.search import GoodsSearch
 from services.revenue.jobs.sale_searches import SaleSearchJob
 from services.revenue.sales.content import sale_table
 from services.revenue.sales.documents import PlatformDocument
 from services.revenue.store.sale_searches import REPEAT_SECONDS
-from services.revenue.store.sales import REFERENCE_SPAN, CurrentSale, SaleStore
+from services.revenue.store.sales import CurrentSale, SaleStore
 from tests.revenue.sale_goods import (
     EXPRESS,
     POST,
@@ -37,6 +34,7 @@ from tests.revenue.sale_goods import (
     listed,
     mrn,
     pieces,
+    search,
     travelling,
 )
 from tests.revenue.sales import file, outcomes, sale, sales_stub
@@ -58,25 +56,6 @@ def _searches_of_the_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 async def house(database_url: str) -> AsyncIterator[Running]:
     async with running("revenue", assemble, database_url) as service:
         yield service
-
-
-async def search(url: str, *, later: int = 0) -> bool:
-    """Search as the service does, so many seconds later than it is."""
-    async with Database(url, name="test") as database:
-        if later:
-            async with database.transaction() as tx:
-                await tx.raw.execute("update sale_platform set since = since - $1::bigint * 1000000", later)
-        return await GoodsSearch(database, SaleStore(database), "test").run()
-
-
-async def expire(url: str) -> str:
-    """Have all sales expire yesterday; return the finding of goods that are declared today."""
-    async with Database(url, name="test") as database, database.transaction() as tx:
-        today = await schema.today(tx)
-        for table, span in (("sale", REFERENCE_SPAN), ("sale_document", REFERENCE_SPAN), ("sale_batch", 1)):
-            await schema.ensure_day_partitions(tx, table, [today - 201], span=span)
-            await tx.raw.execute(f"update {table} set day = day - 201 where day = $1", today)
-    return f"SALE_EXPIRED {day_text(today)} / {day_text(today - 1)}"
 
 
 async def test_goods_without_an_order_number_are_bound_by_the_house_documents_of_several_carriers(
@@ -309,32 +288,6 @@ async def test_the_sale_of_a_request_that_cannot_be_assessed_has_no_house_docume
     expected = ["NO_RULEBOOK", 1, 2, "HOUSE_DOCUMENT_REUSED", 1, "HOUSE_DOCUMENT_REUSED"]
     assert outcomes(await file(shop, sales, "r1")) == expected
     assert await documents(house) == {"2": [POST], "1": [EXPRESS]}
-
-
-async def test_an_expired_sale_frees_its_house_documents_and_late_goods_are_bound_to_it_until_then(
-    house: Running, database_url: str
-) -> None:
-    shop = await sales_stub(house)
-    await file(shop, [pieces("1", documents=[POST]), pieces("2", documents=[EXPRESS])], "r1")
-    await assess(house, [travelling(EXPRESS)])
-    late = await expire(database_url)
-    await assess(house, [travelling(EXPRESS)], first=1)
-    # The second sale is declared, so it has not expired.
-    results = await file(shop, [pieces("3", documents=[EXPRESS]), pieces("4", documents=[POST])], "r2")
-    assert outcomes(results) == ["HOUSE_DOCUMENT_REUSED", 1]
-    await assess(house, [travelling(POST)], first=2)
-    assert await bound(house) == {
-        "1": [],
-        "2": [(mrn(0), [], False), (mrn(1), [], False)],
-        "4": [(mrn(2), [], False)],
-    }
-    # The expired sale is open again with other content, and not with the document that another one has by now.
-    again = [pieces("1", replaces=1, documents=[POST]), pieces("1", 4_000, replaces=1)]
-    assert outcomes(await file(shop, again, "r3")) == ["HOUSE_DOCUMENT_REUSED", 2]
-    await file(shop, [pieces("5", documents=[("AIRCO", "5")])], "r4")
-    assert late == await expire(database_url)
-    await assess(house, [travelling(("AIRCO", "5"))], first=3)
-    assert (await bound(house))["5"] == [(mrn(3), [late], False)]
 
 
 @pytest.mark.parametrize(

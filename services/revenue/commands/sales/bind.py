@@ -266,7 +266,8 @@ async def bind_earlier(
     """Compare the sales of orders and house documents with the consignments that were assessed before them; return whether more are left.
 
     These are EARLIER_MAX versions at most. Each is compared together with those that were assessed before it, as if the sale had been filed
-    first. Before that, goods are unbound from the sales that named the `freed` documents in the version before. The caller has stored the sales.
+    first. Before that, as many at most are unbound from the sales that named the `freed` documents in a version before. The caller has stored
+    the sales.
     """
     own, named = sorted(set(orders)), sorted({*documents, *(document for document, _ in freed)})
     owners: dict[PlatformDocument | None, Order] = {}
@@ -277,11 +278,10 @@ async def bind_earlier(
     if not distinct:
         return False
     await lock_orders(tx, distinct)
-    if freed:
-        await unbind(tx, freed)
+    are_left = bool(freed) and await unbind(tx, freed, EARLIER_MAX)
     found = await earlier_bindings(tx, own, {each: owners[each] for each in named if each in owners}, EARLIER_MAX + 1)
     if not found:
-        return False
+        return are_left
     earlier = found[:EARLIER_MAX]
     distinct = sorted({each.order for each in earlier})
     beside = {PlatformDocument(each.order[0], *each.binding.document) for each in earlier if each.binding.document}
@@ -301,7 +301,7 @@ async def bind_earlier(
                 counted[order] = each.amounts if before is None else sum_amounts(before, each.amounts)
     await write_comparisons(tx, compared)
     tx.after_commit(lambda: _count([each for _, each in compared]))
-    return len(found) > EARLIER_MAX
+    return are_left or len(found) > EARLIER_MAX
 
 
 def _by_consignment(earlier: Sequence[EarlierGoods]) -> Iterable[tuple[tuple[Order, str], list[Binding]]]:

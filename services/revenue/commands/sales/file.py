@@ -20,7 +20,6 @@ from services.revenue.commands.sales.bind import bind_earlier
 from services.revenue.sales.comparison import trades_of
 from services.revenue.sales.documents import Document, PlatformDocument
 from services.revenue.sales.versions import Decided, SaleKey, StoredVersion, decide
-from services.revenue.store.sale_bindings import declared
 from services.revenue.store.sale_searches import note_documents, request_search
 from services.revenue.store.sales import SaleStore, pack_sales
 
@@ -157,14 +156,8 @@ class FileSales:
         """
         stored = await self._store.find(reader, batch.platform, (each.order_number for each in batch.keys))
         named = {PlatformDocument(batch.platform, *document) for each in batch.keys for document in each.documents}
-        if not named:
-            return stored, {}
-        sales = await self._store.current(reader, (), named)
-        overdue = {order for order, sale in sales.items() if sale.today > sale.last_day}
-        expired = overdue - await declared(reader, overdue) if overdue else overdue
-        return stored, {
-            document: order[1] for order, sale in sales.items() if order not in expired for document in sale.documents
-        }
+        owners = await self._store.current(reader, (), named) if named else {}
+        return stored, {document: order[1] for order, sale in owners.items() for document in sale.documents}
 
 
 def _freed(stored: Mapping[str, Sequence[StoredVersion]], new: Sequence[SaleKey]) -> list[tuple[Document, str]]:

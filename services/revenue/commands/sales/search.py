@@ -116,7 +116,11 @@ class GoodsSearch:
                     await require_lease(tx, LEASE, token)
                     orders = {each.order for each in part if each.order[1] != NO_ORDER}
                     sold = await self._sales.current(tx, orders)
-                    more = await bind_earlier(tx, self._sales, sold, _documents(part))
+                    documents = _documents(part)
+                    await lock_documents(tx, documents)
+                    # What a call did not unbind, because it was too much at once, is unbound here.
+                    freed = await self._sales.dropped(tx, documents) if documents else []
+                    more = await bind_earlier(tx, self._sales, sold, documents, freed)
 
     async def _active_versions(self, mrns: Sequence[str]) -> Mapping[str, int]:
         """Return the version of each consignment that clearance announced as active, NO_VERSION for one that never came."""

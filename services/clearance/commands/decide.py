@@ -13,6 +13,7 @@ from services.clearance.carriage.binding import Arrival, Effective, effective
 from services.clearance.commands.arrivals.amended_numbers import differs, store_numbers
 from services.clearance.commands.arrivals.carriage import report_without_effect
 from services.clearance.commands.contradictions.record import record_contradictions
+from services.clearance.commands.filings.versions import DecidedFilings, counting_rows, follows, gathered, newest
 from services.clearance.commands.goods.order_controls import order_controls, waiting_for_orders
 from services.clearance.commands.goods.referrals import store_referrals
 from services.clearance.commands.goods.writing_off import WritingOff
@@ -20,7 +21,7 @@ from services.clearance.commands.screen import bind
 from services.clearance.commands.take_debt_events import bind as bind_debt_events
 from services.clearance.consignment.contradictions.contradiction import Statement, carried
 from services.clearance.consignment.debt import settled, with_debt_evaluated, with_documents_not_valued
-from services.clearance.consignment.decision import SCREENING, Lane
+from services.clearance.consignment.decision import AUTOMATIC, SCREENING, Lane
 from services.clearance.consignment.presentation.times import PRESENTATION
 from services.clearance.consignment.screening import ALARM, alarmed, only_alarms, with_matches, with_reason
 from services.clearance.consignment.state.amendment import amended_states, completing, stays_in_red_lane
@@ -36,31 +37,6 @@ from services.clearance.pre_loading.parameters import Parameters, included
 from services.clearance.presentation.law import PresentationLaw
 from services.clearance.presentation.law import included as presentation_law
 from services.clearance.store import Row, Store
-
-
-@dataclass(frozen=True, slots=True)
-class DecidedFilings:
-    """Filings with the decision on them: states of version 0, and whether each is to be released."""
-
-    table: Table
-    release: NDArray[np.bool_]
-    trace: str
-    completed: Ragged | None = None
-    """By filing, the earlier versions that it completes; None where none completes any."""
-    stated: Mapping[int, Statement] = field(default_factory=dict)
-    """By row, what filings state about contradictions with parts of other parties."""
-
-    def take(self, rows: NDArray[np.int64]) -> "DecidedFilings":
-        """Return these rows, in that order."""
-        completed = self.completed.take(rows) if self.completed is not None else None
-        stated = {}
-        if self.stated:
-            stated = {to: self.stated[row] for to, row in enumerate(rows.tolist()) if row in self.stated}
-        return DecidedFilings(self.table.take(rows), self.release[rows], self.trace, completed, stated)
-
-    def with_events(self, table: Table, release: NDArray[np.bool_]) -> "DecidedFilings":
-        """Return the same filings with events that came before them."""
-        return replace(self, table=table, release=release)
 
 
 @dataclass(slots=True)
@@ -83,6 +59,8 @@ class Tally:
     """Documents whose arrivals have no effect on some of these filings."""
     changed: set[str] = field(default_factory=set)
     """Documents that have arrived, and to which filings moved or whose filings changed their carrier."""
+    unchanged: dict[str, int] = field(default_factory=dict)
+    """Versions that came in time and only state contradictions, by MRN: nothing is decided anew."""
 
     def add(self, other: "Tally") -> None:
         """Add the results of a further part of the page."""
@@ -109,9 +87,12 @@ class Decide:
         self.presentation = presentation or presentation_law()
 
     async def run(self, tx: Transaction, parts: Sequence[DecidedFilings]) -> Tally:
-        """Store decisions in the caller's transaction, and return the results; of several versions of a filing the newest counts."""
+        """Store decisions in the caller's transaction, and return the results.
+
+        Of several versions of a filing the newest counts; of one that is stored, the newest that does not come too late.
+        """
         tally = Tally(at=await self.store.now(tx))
-        parts = _newest(parts)
+        parts = gathered(parts)
         numbers = {number for part in parts for number in numbers_of(part.table)}
         await self.store.arrivals.block_recording(tx, numbers)
         locked = await self.store.lock(tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()])
@@ -123,18 +104,18 @@ class Decide:
         await writing.lock([part.table for part in parts], await self._amended(tx, parts, locked))
         for part in parts:
             stored = part.table.strings("mrn").map(locked.__contains__, np.bool_)
-            new = np.flatnonzero(~stored)
-            goods = np.intersect1d(new, concerned(part.table, self.goods))
-            if len(goods):
-                await self._first(tx, part.take(goods), arrivals, tally, writing)
-                new = np.setdiff1d(new, goods)
-            if len(new):
-                await self._first(tx, part.take(new), arrivals, tally)
+            if not stored.all():
+                first = newest(part.take(np.flatnonzero(~stored)))
+                goods = concerned(first.table, self.goods)
+                if len(goods):
+                    await self._first(tx, first.take(goods), arrivals, tally, writing)
+                others = np.setdiff1d(np.arange(first.table.rows), goods)
+                if len(others):
+                    await self._first(tx, first.take(others), arrivals, tally)
             if stored.any():
                 await self._amend(tx, part.take(np.flatnonzero(stored)), locked, arrivals, tally, writing)
         for part in parts:
-            mrns = part.table.strings("mrn").tolist() if part.stated else ()
-            await record_contradictions(self.store, tx, mrns, part.stated, at=tally.at, trace=part.trace)
+            await record_contradictions(self.store, tx, part.statements, tally.unchanged, at=tally.at, trace=part.trace)
         await writing.finish()
         if tally.unbound or tally.changed:
             await self._mark(tx, arrivals, tally)
@@ -149,7 +130,9 @@ class Decide:
                 part.table.strings("mrn").tolist(), part.table.ints("filing_version").values.tolist(), strict=True
             )
         ]
-        newer = [mrn for mrn, version in versions if mrn in locked and version > locked[mrn].filing_version]
+        newer = dict.fromkeys(
+            mrn for mrn, version in versions if mrn in locked and version > locked[mrn].filing_version
+        )
         return await self.store.states(tx, [locked[mrn] for mrn in newer])
 
     async def _with_early(self, tx: Transaction, parts: Sequence[DecidedFilings]) -> Sequence[DecidedFilings]:
@@ -160,7 +143,8 @@ class Decide:
                 tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()]
             )
             if early:
-                parts = [part.with_events(*bind(tx, part.table, part.release, early)) for part in parts]
+                mrns = {each.mrn for each in early}
+                parts = [part.with_events(*bind(tx, part.table, part.release, early), mrns) for part in parts]
         if debt_events:
             versions = {
                 mrn: version
@@ -172,7 +156,8 @@ class Decide:
             events = await self.store.early_debt_events.take(tx, versions)
             if events:
                 bound = [bind_debt_events(tx, part.table, part.release, events) for part in parts]
-                parts = [part.with_events(*each) for each, part in zip(bound, parts, strict=True)]
+                mrns = {each.mrn for each in events}
+                parts = [part.with_events(*each, mrns) for each, part in zip(bound, parts, strict=True)]
         return parts
 
     async def _first(
@@ -276,6 +261,10 @@ class Decide:
         tally: Tally,
         writing: WritingOff,
     ) -> None:
+        """Store decisions on versions of stored filings; the versions of each are side by side, rising.
+
+        All are compared with the stored state. The newest that takes effect replaces those before it; those after it came too late.
+        """
         rows = [locked[mrn] for mrn in part.table.strings("mrn").tolist()]
         newer = np.flatnonzero(
             part.table.ints("filing_version").values > np.array([row.filing_version for row in rows])
@@ -304,7 +293,9 @@ class Decide:
             table, events = _loaded_though_forbidden(table, events, hold)
         table, outcome = apply_event(table, EventDetails(event=events, at=tally.at))
         effective &= outcome.effective
-        done = np.flatnonzero(effective)
+        counting = counting_rows(part.table, effective)
+        unchanged, places = _only_states(stored, part), np.arange(part.table.rows)
+        done = np.flatnonzero((places == counting) & ~unchanged)
         if len(done):
             table, former = writing.written_off(table.take(done)), stored.take(done)
             await self.store.unjudged.forget(tx, former)
@@ -319,14 +310,23 @@ class Decide:
             if len(goods):
                 controlled = [mrns[place] for place in goods.tolist()]
                 await order_controls(self.store, tx, controlled, self.goods, at=tally.at, trace=part.trace)
-        late = np.flatnonzero(~effective)
-        if len(late):
-            refused = late[[not _is_unchanged(part.stated.get(row)) for row in late.tolist()]]
-            if len(refused):
-                versions = part.table.ints("filing_version").take(refused)
-                await self.store.notify(tx, refused_states(stored.take(refused), versions, tally.at), trace=part.trace)
+        stating = np.flatnonzero((places == counting) & unchanged)
+        versions = part.table.ints("filing_version")
+        for row in stating.tolist():
+            tally.unchanged[rows[row].mrn] = int(versions.values[row])
+        late = np.flatnonzero(places > counting)
+        if np.isin(counting[late], done).any():
+            rows = await self._rows(tx, [row.mrn for row in rows])
+            stored = await self.store.states(tx, rows)
+        refused = late[[not _is_unchanged(part.stated.get(row)) for row in late.tolist()]] if len(late) else late
+        if len(refused):
+            refusals = refused_states(stored.take(refused), versions.take(refused), tally.at)
+            await self.store.notify(tx, refusals, trace=part.trace)
             tally.too_late += len(refused)
-            await self._alarm(tx, [rows[place] for place in late.tolist()], stored.take(late), part, late, tally.at)
+        without_effect = np.union1d(late, stating)
+        if len(without_effect):
+            chosen = [rows[place] for place in without_effect.tolist()]
+            await self._alarm(tx, chosen, stored.take(without_effect), part, without_effect, tally.at)
 
     async def _alarm(
         self,
@@ -337,13 +337,20 @@ class Decide:
         late: NDArray[np.int64],
         at: int,
     ) -> None:
-        """Hold goods whose refused amendment has an alarm of a security screening: the amendment came too late, but its alarm has an effect."""
+        """Hold goods of which a version without effect has an alarm of a security screening: the version came too late, or changes nothing, but its
+        alarm has an effect.
+
+        The versions `late` of one filing are side by side; its goods get the alarms of all.
+        """
         filed = part.table.take(late)
         alarm = np.flatnonzero(alarmed(filed) & ~np.isin(stored.ints("state").values, list(FINAL)))
         if not len(alarm):
             return
-        states = stored.take(alarm)
         new_alarms = only_alarms(filed.take(alarm).ragged("findings"), np.ones(len(alarm), np.bool_))
+        first = np.flatnonzero(~follows(filed.take(alarm)))
+        new_alarms = Ragged.of_lengths(np.add.reduceat(new_alarms.lengths, first), new_alarms.values)
+        alarm = alarm[first]
+        states = stored.take(alarm)
         findings, added = with_matches(states.ragged("findings"), new_alarms)
         new = np.flatnonzero(added > 0)
         if not len(new):
@@ -369,6 +376,28 @@ class Decide:
 def _is_unchanged(statement: Statement | None) -> bool:
     """Return whether a version changes no element and states only other contradictions: nothing of it is refused."""
     return statement is not None and statement.unchanged_since is not None
+
+
+def _only_states(stored: Table, part: DecidedFilings) -> NDArray[np.bool_]:
+    """Return which versions only state contradictions of the version that counts, shape (n,): nothing is decided anew.
+
+    The others change an element, or risk selects them more strictly than before while no officer has decided, as a rule on contradictions does.
+    """
+    found = np.zeros(stored.rows, np.bool_)
+    counting = stored.ints("filing_version").values
+    for row, statement in part.stated.items():
+        found[row] = statement.unchanged_since is not None and statement.unchanged_since <= counting[row]
+    if not found.any():
+        return found
+    if part.early:
+        # What revenue or a screening found meanwhile is to have its effect.
+        found &= ~stored.strings("mrn").map(part.early.__contains__, np.bool_)
+    stricter = np.zeros(stored.rows, np.bool_)
+    for name in ("lane", "pre_loading_referral"):
+        stricter |= part.table.ints(name).filled(0) > stored.ints(name).filled(0)
+    by_officer = ~stored.strings("decided_by").isin({AUTOMATIC, SCREENING, ""})
+    only: NDArray[np.bool_] = found & (by_officer | ~stricter)
+    return only
 
 
 def _loaded_though_forbidden(
@@ -397,21 +426,3 @@ def _moved_after_arrival(stored: Table, new: Table) -> NDArray[np.bool_]:
         pairs = zip(only_receptacle(stored).tolist(), only_receptacle(new).tolist(), strict=True)
         moved |= by_receptacle & np.array([before != after for before, after in pairs], np.bool_)
     return arrived & moved
-
-
-def _newest(parts: Sequence[DecidedFilings]) -> list[DecidedFilings]:
-    """Return the parts with the newest version of each filing, once."""
-    mrns = [mrn for part in parts for mrn in part.table.strings("mrn").tolist()]
-    if len(set(mrns)) == len(mrns):
-        return list(parts)
-    newest: dict[str, tuple[int, int, int]] = {}
-    for place, part in enumerate(parts):
-        versions = part.table.ints("filing_version").values.tolist()
-        for row, mrn in enumerate(part.table.strings("mrn").tolist()):
-            entry = (versions[row], place, row)
-            if mrn not in newest or newest[mrn][0] < entry[0]:
-                newest[mrn] = entry
-    newest_rows: list[list[int]] = [[] for _ in parts]
-    for _, place, row in newest.values():
-        newest_rows[place].append(row)
-    return [part.take(np.array(sorted(rows), np.int64)) for part, rows in zip(parts, newest_rows, strict=True) if rows]

@@ -25,7 +25,8 @@ from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
-from services.clearance.commands.decide import Decide, DecidedFilings, Tally
+from services.clearance.commands.decide import Decide, Tally
+from services.clearance.commands.filings.versions import DecidedFilings
 from services.clearance.commands.returns.withdraw import DecideAndWithdraw, Withdrawals
 from services.clearance.commands.rights.current import CurrentApplications
 from services.clearance.commands.store_days import ensure_days

@@ -128,7 +128,10 @@ async def test_presented_goods_continue_with_a_version_that_completes_their_fili
         kinds = [each.kind for each in await notices(house, role, ident) if each.mrn == free]
         assert kinds[-1] == pb.NOTICE_KIND_RELEASED
     refused = [each for each in await notices(house) if each.kind == pb.NOTICE_KIND_AMENDMENT_REFUSED]
-    assert [(each.mrn, each.filing_version) for each in refused] == [(each, 3) for each in (free, owing, red)]
+    assert {(each.mrn, each.filing_version) for each in refused} == {
+        (each, version) for each in (free, owing, red) for version in (2, 3)
+    }
+    assert len(refused) == 6
     # The declaration is complete: whatever adds to it comes too late now.
     await house.desk.consume(completing(filings(names[1:], version=5), 4))
     assert [(await status(house, mrn)).filing.version for mrn in (owing, red)] == [4, 4]
@@ -338,3 +341,49 @@ async def test_the_declaration_of_what_was_filed_before_it_has_a_deadline_of_its
     # Nothing mends it, and amendments of a declaration are not late.
     await house.desk.consume(filings(["GREEN-1"], version=3, change=lambda _, row: None))
     assert (await status(house, declared)).filing.late == late
+
+
+@pytest.mark.parametrize("pages", ["one by one", "all at once", "the first alone"])
+@pytest.mark.parametrize(
+    ("stages", "late"),
+    [
+        # Of each version in order: whether it is a declaration, and whether it is after the deadline of its kind.
+        ([("declaration", False), ("declaration", True)], False),
+        ([("declaration", True), ("declaration", False)], True),
+        ([("declaration", False), ("declaration", False), ("declaration", True)], False),
+        ([("minimum", False), ("declaration", False), ("declaration", True)], False),
+        ([("minimum", False), ("declaration", True), ("declaration", False)], True),
+        ([("minimum", False), ("minimum", True), ("declaration", False)], False),
+        ([("minimum", True), ("declaration", False), ("declaration", False)], True),
+        ([("minimum", False), ("minimum", False), ("declaration", True)], True),
+    ],
+)
+async def test_only_the_first_version_and_the_declaration_have_a_deadline_however_many_come_together(
+    house: House, stages: list[tuple[str, bool]], *, late: bool, pages: str
+) -> None:
+    """docs/preloading.md, Deadlines: before loading it is the departure; a flight of more than 4 hours is declared 4 hours before its arrival."""
+
+    def version(number: int, stage: str, *, missed: bool) -> Table:
+        def change(_: int, row: consignment_pb2.Consignment) -> None:
+            minutes = -1 if missed else 300
+            if stage == "minimum":
+                early(0, row)
+                row.transport.departure_time.FromMicroseconds(ACCEPTED_AT + minutes * MINUTE)
+                row.transport.arrival_time.FromMicroseconds(ACCEPTED_AT + 900 * MINUTE)
+            else:
+                row.transport.departure_time.FromMicroseconds(ACCEPTED_AT - 600 * MINUTE)
+                row.transport.arrival_time.FromMicroseconds(ACCEPTED_AT + (240 + minutes) * MINUTE)
+
+        return filings(
+            ["GREEN-1", "GREEN-2"], version=number, change=lambda row, each: None if row else change(0, each)
+        )
+
+    house.desk.neighbours.revenue = without_prices
+    versions = [version(number, stage, missed=missed) for number, (stage, missed) in enumerate(stages, start=1)]
+    first = {"one by one": 1, "all at once": len(versions), "the first alone": 1}[pages]
+    await house.desk.consume(*versions[:first])
+    rest = versions[first:]
+    for some in [[each] for each in rest] if pages == "one by one" else [rest] if rest else []:
+        await house.desk.consume(*some)
+    assert [(await status(house, each)).filing.late for each in mrns(versions[0])] == [late, False]
+    assert (await status(house, mrns(versions[0])[0])).filing.version == len(stages)

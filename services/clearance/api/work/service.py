@@ -19,9 +19,10 @@ from luxor.clearance.v1.work_pb2_grpc import WorkServiceServicer
 from services.clearance.api import requests
 from services.clearance.api.audit.access import AccessLog
 from services.clearance.api.messages import statuses
+from services.clearance.commands.contradictions.record import forget_unlisted
 from services.clearance.commands.work.claim import Claims, HandOver
 from services.clearance.commands.work.proposals import DecideProposals
-from services.clearance.consignment.contradictions.contradiction import Contradictions, contradictions_of, stands
+from services.clearance.consignment.contradictions.contradiction import Contradictions, contradictions_of
 from services.clearance.consignment.controls.pre_loading import waits_for_judgement
 from services.clearance.consignment.decision import Lane
 from services.clearance.consignment.presentation.times import presentation_due
@@ -30,6 +31,7 @@ from services.clearance.consignment.state.hold_causes import hold_causes
 from services.clearance.consignment.transitions import STAYING, State
 from services.clearance.second_person.steps import ProposalDecision, Verdict
 from services.clearance.store import Store, day_of
+from services.clearance.store.timers.contradicted import in_list
 from services.clearance.store.work import Claim
 from services.clearance.temporary_storage.limits import in_storage
 
@@ -213,7 +215,9 @@ class WorkService(WorkServiceServicer):
             rows = await self._store.find(reading, listed)
             states = await self._store.states(reading, [rows[each] for each in listed if each in rows])
             claims = await self._store.claims.find(reading, listed)
-        shown, total = states.take(np.flatnonzero(stands(states))), 0
+        shown, total = states.take(np.flatnonzero(in_list(states))), 0
+        if shown.rows < states.rows:
+            await forget_unlisted(self._store, states.take(np.flatnonzero(~in_list(states))).strings("mrn").tolist())
         response = pb.ListContradictedResponse()
         for item, found in zip(
             _items(shown, {each: claims.get(each) for each in listed}), contradictions_of(shown), strict=True

@@ -9,9 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Table, among
+from libs.columns import Table
 from libs.feed.types import BatchRef
-from services.clearance.consignment.contradictions.contradiction import stands
 from services.clearance.consignment.controls.control import controls_of
 from services.clearance.consignment.controls.pre_loading import waits_for_judgement
 from services.clearance.consignment.lifecycle.replay import beginnings, unexplained
@@ -21,6 +20,7 @@ from services.clearance.consignment.transitions import FINAL, STAYING, Change, D
 from services.clearance.licences.need import Key, Need, needs_of
 from services.clearance.store import Row
 from services.clearance.store.licences.register import Use
+from services.clearance.store.timers.contradicted import in_list
 from services.clearance.store.work import due_times
 from services.clearance.temporary_storage.limits import ends
 from services.clearance.transit.movement import movements
@@ -216,8 +216,7 @@ def work_lists(
     arrived, limits = newest.states.ints("arrived_at").valid.tolist(), ends(newest.states).at.tolist()
     presented = (~unpresented(newest.states)).tolist()
     unjudged = np.where(waits_for_judgement(newest.states), newest.states.ints("accepted_at").values, 0).tolist()
-    contradicting = stands(newest.states) & ~among(newest.states.ints("state").values, FINAL)
-    contradicted = np.where(contradicting, newest.states.ints("accepted_at").values, 0).tolist()
+    contradicted = np.where(in_list(newest.states), newest.states.ints("accepted_at").values, 0).tolist()
     found = []
     for (
         mrn,

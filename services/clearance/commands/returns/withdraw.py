@@ -11,7 +11,8 @@ import numpy as np
 
 from libs.columns import Table
 from libs.store.database import Transaction
-from services.clearance.commands.decide import Decide, DecidedFilings, Tally
+from services.clearance.commands.decide import Decide, Tally
+from services.clearance.commands.filings.versions import DecidedFilings
 from services.clearance.consignment.state.event import EventDetails, apply_event
 from services.clearance.consignment.state.transport_numbers import numbers_of
 from services.clearance.consignment.state.withdrawal import refused_states, withdrawing

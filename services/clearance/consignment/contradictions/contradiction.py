@@ -96,13 +96,15 @@ def contradictions_of(states: Table) -> list[Contradictions]:
 def current_contradictions(stored: Contradictions, statement: Statement, filing_version: int) -> Contradictions:
     """Return which contradictions the version of a filing has that counts, `filing_version`, after a later version states some.
 
-    If the later version came too late, those of the version that counts stay, and only those are added that it has, too. An earlier version changes
-    nothing.
+    If the later version came too late, those of the version that counts stay, and only those are added that it has, too; a version that changes
+    nothing of the one that counts states all of them. An earlier version changes nothing.
     """
     new = statement.contradictions
     if statement.version < max([filing_version, *(each.last_version for each in stored.entries)]):
         return stored
     if filing_version == statement.version:
+        return new
+    if statement.unchanged_since is not None and statement.unchanged_since <= filing_version:
         return new
     own = [each for each in new.entries if each.first_version <= filing_version]
     stated = {each.statement_of_part for each in own}

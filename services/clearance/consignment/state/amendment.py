@@ -130,14 +130,34 @@ def amended_states(stored: Table, new: Table, stays_red: BoolArray | None = None
     return new.with_columns(columns)
 
 
-def _late(stored: Table, new: Table) -> Column:
-    """Return which filings came late: before, or now with the declaration of what was filed before it. Other amendments have no deadline."""
-    before = stored.bools("filed_late")
-    missed = new.bools("filed_late").values
+def late_so_far(versions: Table, before_declaration: BoolArray | None = None) -> BoolArray:
+    """Return which filings are late by these versions and by those above them of the same filing, which are earlier, shape (n,).
+
+    The first version has a deadline, and so has the declaration of what was filed before it; other amendments have none.
+    `before_declaration`: whether the stored version is of that kind; None where nothing is stored.
+    """
+    missed = versions.bools("filed_late").values
     if not missed.any():
+        return missed
+    mrns, rows = versions.strings("mrn").tolist(), np.arange(versions.rows)
+    incomplete = versions.ragged("incomplete_stages").lengths > 0
+    follows = np.array([row > 0 and mrns[row - 1] == mrn for row, mrn in enumerate(mrns)], np.bool_)
+    declared = np.append(False, incomplete[:-1]) & ~incomplete
+    first = np.ones(len(rows), np.bool_) if before_declaration is None else before_declaration & ~incomplete
+    now = missed & np.where(follows, declared, first)
+    # Those of the same filing, from its first row on.
+    total = np.cumsum(now)
+    begins = np.maximum.accumulate(np.where(follows, 0, rows))
+    return np.greater(total, (total - now)[begins])
+
+
+def _late(stored: Table, new: Table) -> Column:
+    """Return which filings came late: before, or now."""
+    before = stored.bools("filed_late")
+    now = late_so_far(new, stored.ragged("incomplete_stages").lengths > 0)
+    if not now.any():
         return before
-    declared = (stored.ragged("incomplete_stages").lengths > 0) & (new.ragged("incomplete_stages").lengths == 0)
-    late = before.values | (missed & declared)
+    late = before.values | now
     return Bools.of(late, late)
 
 

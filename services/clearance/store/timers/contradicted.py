@@ -1,26 +1,37 @@
 """The list of goods whose filing contradicts parts of other parties, by acceptance."""
 
+from typing import Final
+
 import numpy as np
 
 from libs.columns import Table, among
+from libs.columns.arrays import BoolArray
 from libs.store.database import Transaction
 from libs.store.tables import bulk
 from services.clearance.consignment.contradictions.contradiction import has_contradictions, stands
-from services.clearance.consignment.transitions import FINAL
+from services.clearance.consignment.transitions import FINAL, State
 from services.clearance.store.rows import days_of
 from services.clearance.store.timers.storage import Place
+
+_UNLISTED: Final = (*FINAL, State.RELEASED)
+"""States of goods that no officer decides on any more because of a contradiction."""
+
+
+def in_list(states: Table) -> BoolArray:
+    """Return which states are in the list, shape (n,): they have contradictions, and are neither released nor final."""
+    return stands(states) & ~among(states.ints("state").values, _UNLISTED)
 
 
 class ContradictedTable:
     """The list of goods with contradictions."""
 
     async def note(self, tx: Transaction, table: Table, mrns: list[str], days: list[int]) -> None:
-        """Store which of these states have contradictions and are not final; nothing happens where none ever had any."""
+        """Store which of these states are in the list; nothing happens where none ever had contradictions."""
         if not has_contradictions(table):
             return
-        listed = stands(table) & ~among(table.ints("state").values, FINAL)
+        listed = in_list(table)
         ended = table.ints("contradiction_count").valid & ~listed
-        await self._forget(tx, [mrns[row] for row in np.flatnonzero(ended).tolist()])
+        await self.forget(tx, [mrns[row] for row in np.flatnonzero(ended).tolist()])
         rows = np.flatnonzero(listed).tolist()
         if not rows:
             return
@@ -37,7 +48,7 @@ class ContradictedTable:
             on_conflict="(day, mrn) do update set office = excluded.office, accepted_at = excluded.accepted_at",
         )
 
-    async def _forget(self, tx: Transaction, mrns: list[str]) -> None:
+    async def forget(self, tx: Transaction, mrns: list[str]) -> None:
         """Delete consignments from the list."""
         if mrns:
             await tx.raw.execute(

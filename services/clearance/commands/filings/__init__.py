@@ -1,0 +1,1 @@
+"""Filings of a page with the decision on them."""

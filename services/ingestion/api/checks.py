@@ -21,7 +21,7 @@ from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.ingestion.api import messages
-from services.ingestion.commands.submit import Submitted
+from services.ingestion.commands.submitted import Submitted
 
 BATCH_MAX: Final = 100
 ITEMS_MAX: Final = 1_000

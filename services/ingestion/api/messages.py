@@ -9,7 +9,7 @@ from libs.server import call
 from libs.server.errors import WARNING, item_error
 from luxor.errors.v1 import errors_pb2
 from luxor.ingestion.v1 import ingestion_pb2 as pb
-from services.ingestion.commands.submit import Submitted
+from services.ingestion.commands.submitted import Submitted
 from services.ingestion.filing.findings import ERRORS_MAX, ElementError
 from services.ingestion.quality.scores import NOT_JUDGED, Array, Term
 

@@ -14,6 +14,7 @@ from libs.server.errors import Refusal
 from libs.server.identity import Role, is_id
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import check_request_id, page_size_of
+from libs.store.database import Transaction
 from luxor.clearance.v1 import work_pb2 as pb
 from luxor.clearance.v1.work_pb2_grpc import WorkServiceServicer
 from services.clearance.api import requests
@@ -142,18 +143,14 @@ class WorkService(WorkServiceServicer):
             until = await self._store.now(reading) + request.within_days * MICROS_PER_DAY
             after = int(end), int(day), str(mrn)
             places = await self._store.storage.of_office(reading, request.office, until, after, limit + 1)
-            listed = [each for _, _, each in places[:limit]]
-            rows = await self._store.find(reading, listed)
-            states = await self._store.states(reading, [rows[each] for each in listed if each in rows])
-            claims = await self._store.claims.find(reading, listed)
+            states, claims = await self._at(reading, places[:limit])
         items = _items(
             states.take(np.flatnonzero(in_storage(states) | presentation_due(states).valid)),
-            {each: claims.get(each) for each in listed},
+            claims,
         )
         response = pb.ListStorageResponse(items=items)
         await self._accesses.record([each.mrn for each in items])
-        if len(places) > limit:
-            response.next_page_token = await self._pages.token(request, *places[limit - 1])
+        response.next_page_token = await self._next(request, places, limit)
         return response
 
     async def ListProposals(
@@ -168,16 +165,12 @@ class WorkService(WorkServiceServicer):
             places = await self._store.proposals.page(
                 reading, request.office, caller, own=request.own, after=after, limit=limit + 1
             )
-            listed = [each for _, each in places[:limit]]
-            rows = await self._store.find(reading, listed)
-            states = await self._store.states(reading, [rows[each] for each in listed if each in rows])
-            claims = await self._store.claims.find(reading, listed)
+            states, claims = await self._at(reading, places[:limit])
         waiting = np.array([each is not None for each in open_proposals(states)], np.bool_)
-        items = _items(states.take(np.flatnonzero(waiting)), {each: claims.get(each) for each in listed})
+        items = _items(states.take(np.flatnonzero(waiting)), claims)
         response = pb.ListProposalsResponse(items=items)
         await self._accesses.record([each.mrn for each in items])
-        if len(places) > limit:
-            response.next_page_token = await self._pages.token(request, *places[limit - 1])
+        response.next_page_token = await self._next(request, places, limit)
         return response
 
     async def ListUnjudged(
@@ -190,15 +183,11 @@ class WorkService(WorkServiceServicer):
         after = int(accepted), int(day), str(mrn)
         async with self._store.database.connection() as reading:
             places = await self._store.unjudged.page(reading, request.office, after, limit + 1)
-            listed = [each for _, _, each in places[:limit]]
-            rows = await self._store.find(reading, listed)
-            states = await self._store.states(reading, [rows[each] for each in listed if each in rows])
-            claims = await self._store.claims.find(reading, listed)
+            states, claims = await self._at(reading, places[:limit])
         waiting = states.take(np.flatnonzero(waits_for_judgement(states)))
-        response = pb.ListUnjudgedResponse(items=_items(waiting, {each: claims.get(each) for each in listed}))
+        response = pb.ListUnjudgedResponse(items=_items(waiting, claims))
         await self._accesses.record([each.mrn for each in response.items])
-        if len(places) > limit:
-            response.next_page_token = await self._pages.token(request, *places[limit - 1])
+        response.next_page_token = await self._next(request, places, limit)
         return response
 
     async def ListContradicted(
@@ -211,27 +200,35 @@ class WorkService(WorkServiceServicer):
         after = int(accepted), int(day), str(mrn)
         async with self._store.database.connection() as reading:
             places = await self._store.contradicted.page(reading, request.office, after, limit + 1)
-            listed = [each for _, _, each in places[:limit]]
-            rows = await self._store.find(reading, listed)
-            states = await self._store.states(reading, [rows[each] for each in listed if each in rows])
-            claims = await self._store.claims.find(reading, listed)
+            states, claims = await self._at(reading, places[:limit])
         shown, total = states.take(np.flatnonzero(in_list(states))), 0
         if shown.rows < states.rows:
             await forget_unlisted(self._store, states.take(np.flatnonzero(~in_list(states))).strings("mrn").tolist())
         response = pb.ListContradictedResponse()
-        for item, found in zip(
-            _items(shown, {each: claims.get(each) for each in listed}), contradictions_of(shown), strict=True
-        ):
+        for item, found in zip(_items(shown, claims), contradictions_of(shown), strict=True):
             _set_contradictions(item, found)
             response.items.append(item)
             total += len(found.entries)
             if total >= CONTRADICTIONS_A_PAGE:
-                limit = listed.index(item.mrn) + 1
+                limit = list(claims).index(item.mrn) + 1
                 break
         await self._accesses.record([each.mrn for each in response.items])
-        if len(places) > limit:
-            response.next_page_token = await self._pages.token(request, *places[limit - 1])
+        response.next_page_token = await self._next(request, places, limit)
         return response
+
+    async def _at(
+        self, reading: Transaction, places: Sequence[tuple[Any, ...]]
+    ) -> tuple[Table, dict[str, Claim | None]]:
+        """Return the states of the goods at places of a list, as far as there are any, and the claim of each; a place ends with the MRN."""
+        listed = [place[-1] for place in places]
+        rows = await self._store.find(reading, listed)
+        states = await self._store.states(reading, [rows[each] for each in listed if each in rows])
+        claims = await self._store.claims.find(reading, listed)
+        return states, {each: claims.get(each) for each in listed}
+
+    async def _next(self, request: Any, places: Sequence[tuple[Any, ...]], limit: int) -> str:
+        """Return the token of the page after the first `limit` places; "" if there are no more."""
+        return await self._pages.token(request, *places[limit - 1]) if len(places) > limit else ""
 
     async def DecideProposals(
         self, request: pb.DecideProposalsRequest, context: grpc.aio.ServicerContext[Any, Any]

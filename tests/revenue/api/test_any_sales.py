@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import sales_pb2 as pb
@@ -32,12 +30,6 @@ from tests.revenue.sale_goods import (
 )
 from tests.revenue.sales import file, outcomes, sales_stub
 from tests.support.services import Running, running
-
-
-@pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Running]:
-    async with running("revenue", assemble, database_url) as service:
-        yield service
 
 
 @dataclass

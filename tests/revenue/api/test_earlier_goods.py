@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from libs.store.database import Database
 from luxor.clearance.v1 import clearance_pb2 as clearance
@@ -16,7 +14,6 @@ from luxor.revenue.v1 import sales_pb2 as pb
 from services.revenue.__main__ import assemble
 from services.revenue.commands.sales.bind import follow_states
 from services.revenue.feeds.clearance_states import StateHandler
-from services.revenue.jobs.sale_searches import SaleSearchJob
 from services.revenue.store.sale_searches import REPEAT_SECONDS
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State
@@ -25,21 +22,7 @@ from tests.revenue.sales import file, outcomes, sales_stub
 from tests.support.cutting_proxy import ANSWER, COMMIT, Cut, CuttingProxy
 from tests.support.services import Running, running
 
-
-@pytest.fixture(autouse=True)
-def _searches_of_the_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service itself does not search."""
-
-    async def idle(_job: SaleSearchJob, stop: asyncio.Event) -> None:
-        await stop.wait()
-
-    monkeypatch.setattr(SaleSearchJob, "run", idle)
-
-
-@pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Running]:
-    async with running("revenue", assemble, database_url) as service:
-        yield service
+pytestmark = pytest.mark.usefixtures("searches_of_the_test_alone")
 
 
 def half(number: str, price: int = 2_500) -> filing.Consignment:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from libs.store.database import Database, Transaction
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import sales_pb2 as pb
-from services.revenue.__main__ import assemble
-from services.revenue.jobs.sale_searches import SaleSearchJob
 from services.revenue.sales.comparison import Amounts, Trade
 from services.revenue.sales.documents import Document, PlatformDocument
 from services.revenue.store.sale_bindings import (
@@ -45,26 +42,13 @@ from tests.revenue.sale_goods import (
     travelling,
 )
 from tests.revenue.sales import file, outcomes, sales_stub
-from tests.support.services import Running, running
+from tests.support.services import Running
 
 OPEN, DECLARED, OVER = pb.SALE_STATE_OPEN, pb.SALE_STATE_DECLARED, pb.SALE_STATE_EXPIRED
 AWAITING, INVALIDATED = clearance.STATE_AWAITING_ARRIVAL, clearance.STATE_INVALIDATED
 
 
-@pytest.fixture(autouse=True)
-def _searches_of_the_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service itself does not search."""
-
-    async def idle(_job: SaleSearchJob, stop: asyncio.Event) -> None:
-        await stop.wait()
-
-    monkeypatch.setattr(SaleSearchJob, "run", idle)
-
-
-@pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Running]:
-    async with running("revenue", assemble, database_url) as service:
-        yield service
+pytestmark = pytest.mark.usefixtures("searches_of_the_test_alone")
 
 
 async def states(house: Running) -> dict[str, int]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 
 import pytest
-import pytest_asyncio
 
 from libs.customs.time import day_text
 from libs.store.database import Database, Transaction
@@ -14,19 +13,12 @@ from libs.store.tables import schema
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.revenue.v1 import sales_pb2 as pb
-from services.revenue.__main__ import assemble
 from services.revenue.sales.comparison import Amounts
 from services.revenue.store.sale_bindings import BOUND_MAX, Binding, Order, add_bindings, declared
 from services.revenue.store.sales import REFERENCE_SPAN
 from tests.revenue.sale_goods import SHOP, announce, assess, bound, consignment, mrn, pieces
 from tests.revenue.sales import SECONDS, file, outcomes, sale, sales_stub
-from tests.support.services import Running, running
-
-
-@pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Running]:
-    async with running("revenue", assemble, database_url) as service:
-        yield service
+from tests.support.services import Running
 
 
 async def test_consignments_are_bound_to_the_sale_of_their_order_once(house: Running) -> None:

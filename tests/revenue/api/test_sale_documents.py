@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
-import pytest_asyncio
 
 from libs.columns.digest import row_digests
 from libs.store.database import Database, Transaction
@@ -16,7 +14,6 @@ from luxor.revenue.v1 import sales_pb2 as pb
 from services.revenue.__main__ import assemble
 from services.revenue.api.quote_codes import normalised
 from services.revenue.api.sales import DOCUMENTS_MAX
-from services.revenue.jobs.sale_searches import SaleSearchJob
 from services.revenue.sales.content import sale_table
 from services.revenue.sales.documents import PlatformDocument
 from services.revenue.store.sale_searches import REPEAT_SECONDS
@@ -41,21 +38,7 @@ from tests.revenue.sales import file, outcomes, sale, sales_stub
 from tests.support.cutting_proxy import ANSWER, COMMIT, Cut, CuttingProxy
 from tests.support.services import Running, running
 
-
-@pytest.fixture(autouse=True)
-def _searches_of_the_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service itself does not search."""
-
-    async def idle(_job: SaleSearchJob, stop: asyncio.Event) -> None:
-        await stop.wait()
-
-    monkeypatch.setattr(SaleSearchJob, "run", idle)
-
-
-@pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Running]:
-    async with running("revenue", assemble, database_url) as service:
-        yield service
+pytestmark = pytest.mark.usefixtures("searches_of_the_test_alone")
 
 
 async def test_goods_without_an_order_number_are_bound_by_the_house_documents_of_several_carriers(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.bounds import bound_of
@@ -23,12 +21,6 @@ from tests.revenue.sales import ACCEPTED, REFUSED, SECONDS, file, outcomes, sale
 from tests.revenue.service_client import refused
 from tests.support.cutting_proxy import ANSWER, COMMIT, Cut, CuttingProxy
 from tests.support.services import Running, running
-
-
-@pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Running]:
-    async with running("revenue", assemble, database_url) as service:
-        yield service
 
 
 async def listed(stub: SaleServiceStub, **query: object) -> list[pb.FiledSale]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,23 +20,16 @@ from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import schemes_pb2 as pb
 from luxor.revenue.v1.schemes_pb2_grpc import SchemeServiceStub
-from services.revenue.__main__ import assemble
 from services.revenue.assessment.batch import ActiveLaw, Batch, ReassessedBatch
 from services.revenue.assessment.scheme_register import OPEN_END, SchemeEntry
 from services.revenue.commands.assess import Assessments
 from services.revenue.store.schemes import ActiveSchemes, SchemeStore
 from tests.revenue.bundles import ALONE, DAY, Parcel, bundling, table_of
-from tests.support.services import Running, running
+from tests.support.services import Running
 
 SECONDS = 10.0
 IOSS, CBEC = filing.SCHEME_IOSS, filing.Scheme.Value("SCHEME_CBEC")
 PROGRAM = bundling()
-
-
-@pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Running]:
-    async with running("revenue", assemble, database_url) as service:
-        yield service
 
 
 async def stub(house: Running, role: str = "operator", ident: str = "ops") -> SchemeServiceStub:

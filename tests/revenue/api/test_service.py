@@ -1,12 +1,10 @@
 """Revenue over real gRPC, TLS and PostgreSQL."""
 
-from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
-import pytest_asyncio
 
 from libs.columns import Ragged, Table
 from libs.server.config.server_config import ConfigError
@@ -24,12 +22,6 @@ from tests.revenue.service_client import DAY, FLAT, accepted, refused
 from tests.support.services import Running, running
 
 SECONDS = 30.0
-
-
-@pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Running]:
-    async with running("revenue", assemble, database_url) as service:
-        yield service
 
 
 async def stub(house: Running, role: str = "service", ident: str = "clearance") -> RevenueServiceStub:

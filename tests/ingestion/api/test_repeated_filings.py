@@ -401,6 +401,16 @@ async def test_a_filing_whose_commit_got_no_answer_is_filed_once(database_url: s
     assert [tuple(each) for each in found] == [("shop", "REF-999999", 1), *filed]
     rows_stored = await stored(database_url, "select sum(row_count) as rows from batch")
     assert rows_stored[0]["rows"] == len(found)
+    # Each refusal counts once for each of the two requests, although answers were lost after the COMMIT and the calls came again.
+    refused = await stored(
+        database_url,
+        "select filer, reason, sum(consignments)::integer as times from scorecard_refusal group by 1, 2 order by 1, 2",
+    )
+    assert [tuple(each) for each in refused if each["filer"] != "shop"] == [
+        (f"shop-{number}", reason_of_refusal, 2)
+        for number in range(len(cuts))
+        for reason_of_refusal in ("NUMBER_TOO_SMALL", "REFERENCE_REUSED")
+    ]
 
 
 class Register:

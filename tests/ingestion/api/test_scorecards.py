@@ -211,6 +211,23 @@ async def test_a_scorecard_says_why_consignments_were_refused(database_url: str)
         assert [each.value for each in examples_of_all if each.path == "consignee.name"] == [""]
 
 
+async def test_the_first_refusals_of_a_new_day_are_on_its_card(database_url: str) -> None:
+    bad = put(consignment(1), "items[0].commodity_code", "1")
+    seen: list[list[tuple[str, str, int]]] = []
+    for seconds in ("0", "86400"):
+        environ = {"LUXOR_INGESTION_CLOCK_SHIFT_SECONDS": seconds}
+        async with running("ingestion", assemble, database_url, environ=environ) as service:
+            await submit(await stub_of(service), [bad], f"r{seconds}")
+            found = await cards(service, **period(days=2))
+            seen.append([(card.day, each.reason, each.consignments) for card in found for each in card.refusals])
+    today = datetime.fromisoformat(seen[0][0][0])
+    tomorrow = (today + timedelta(days=1)).date().isoformat()
+    assert seen == [
+        [(today.date().isoformat(), "COMMODITY_CODE_MALFORMED", 1)],
+        [(day, "COMMODITY_CODE_MALFORMED", 1) for day in (today.date().isoformat(), tomorrow)],
+    ]
+
+
 async def test_any_sequence_of_filings_and_changes_counts_what_the_receipts_say(database_url: str) -> None:
     draw = random.Random(14)
     first: dict[str, pb.Receipt] = {}

@@ -94,7 +94,7 @@ def unjudged(context: Context, office: str, first: int, ident: str) -> None:
 def contradicted(context: Context, office: str, first: int, ident: str) -> None:
     """List goods of whose filing parts of other parties state other values, the oldest first, with both values and who stated them.
 
-    Goods leave the list when the last contradiction ends, and with a final state.
+    Goods leave the list when the last contradiction ends, with their release, and with a final state.
     """
     from libs.client.clearance.work import contradicted_list
 

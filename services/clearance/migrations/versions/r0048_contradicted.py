@@ -41,7 +41,7 @@ def upgrade() -> None:
         """
     )
     op.execute(
-        "comment on table contradicted is 'goods that are not final and whose filing contradicts parts of other parties'"
+        "comment on table contradicted is 'goods that are neither released nor final, of which parts of other parties contradict the filing'"
     )
     op.execute("create index contradicted_oldest on contradicted (accepted_at, day, mrn)")
     op.execute("create index contradicted_office on contradicted (office, accepted_at, day, mrn)")

@@ -41,6 +41,8 @@ STARTED_MAX: Final = 100_000
 """References of which the sandbox remembers that their failure or their case has begun."""
 CALLS_MAX: Final = 200
 BUSY_SECONDS: Final = 1
+BEYOND_SECONDS: Final = 1.0
+"""For which a slow call stays without an answer after its deadline."""
 ROWS_MAX: Final = 1_000
 """Messages of another call than a filing that select cases; the services take no more."""
 _PULL: Final = "/luxor.clearance.v1.ClearanceService/PullNotices"
@@ -252,9 +254,14 @@ class Proxy(grpc.GenericRpcHandler):
             await self._forward(filings.MESSAGES, other_call(filing.request_id), caller, context)
             await self._forward(method, raw, caller, context)
         elif failure is CallFailure.SLOW:
-            await self._sleep(min(context.time_remaining() or SLOW_SECONDS_MAX, SLOW_SECONDS_MAX))
+            await self._pass_deadline(context)
         # A service that accepts what it should refuse is a fault of the sandbox; the client still gets the answer of its case.
         raise refusal
+
+    async def _pass_deadline(self, context: Any) -> None:
+        """Wait until the caller's deadline is over for certain: an answer at that moment would race with the caller's own timer."""
+        remaining = context.time_remaining()
+        await self._sleep(SLOW_SECONDS_MAX if remaining is None else min(remaining + BEYOND_SECONDS, SLOW_SECONDS_MAX))
 
     def _failure(self, chosen: Mapping[Key, Selected]) -> tuple[CallFailure | None, float]:
         """Return the failure of this call, that of the first reference whose failure has not passed, and when the call may be sent again."""
@@ -356,7 +363,7 @@ class Proxy(grpc.GenericRpcHandler):
         }
         failure, retry_at = self._failure(failing)
         if failure is CallFailure.SLOW:
-            await self._sleep(min(context.time_remaining() or SLOW_SECONDS_MAX, SLOW_SECONDS_MAX))
+            await self._pass_deadline(context)
         if failure is not None and failure is not CallFailure.LOST:
             raise self._refusal(failure, retry_at, call)
         found = {place: each for place, name in enumerate(references) if (each := selected(name, call.subject))}

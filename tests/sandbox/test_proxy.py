@@ -114,6 +114,14 @@ async def test_a_call_without_an_answer_ends_with_its_own_deadline(door: Door) -
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert reason_of(raised.value) == ""
     assert door.behind.calls == []
+    (seconds,) = door.slept
+    assert seconds > 1, "an answer at the deadline itself would race with the caller's own timer"
+
+
+@pytest.mark.parametrize("timeout", [None, 3_600.0])
+async def test_a_call_without_a_deadline_near_is_ended_after_a_minute(door: Door, timeout: float | None) -> None:
+    assert await door.refused("SLOW-1", timeout=timeout) == "DEADLINE_EXCEEDED"
+    assert door.slept == [60]
 
 
 @asynccontextmanager

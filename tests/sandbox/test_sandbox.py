@@ -65,6 +65,12 @@ class Sandbox:
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
 
+    def conformance(self, *arguments: str) -> list[dict[str, Any]]:
+        """What the client found of each case, whether or not all passed: the caller says what it expects."""
+        command = ["conformance", self.address, *arguments, "--json", "--data-dir", str(self.data_dir)]
+        found: list[dict[str, Any]] = json.loads(CliRunner(env={"COLUMNS": "140"}).invoke(luxor, command).stdout)
+        return found
+
     def client(self, ident: str) -> Client:
         services = dict.fromkeys(("ingestion", "risk", "revenue", "clearance"), self.address)
         return Client(services, authority(self.data_dir).issue("filer", ident))
@@ -106,7 +112,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.mark.parametrize("role", [Role.FILER, Role.CARRIER])
 def test_a_client_goes_through_every_case_and_both_sides_find_it_right(sandbox: Sandbox, role: Role) -> None:
     cases, caller = cases_of(role), f"{role}/acme"
-    found = sandbox.json("conformance", sandbox.address, "--as", caller, "--seconds", "120")
+    found = sandbox.conformance("--as", caller, "--seconds", "120")
     assert [each["case"] for each in found] == list(cases)
     assert {each["case"]: each["errors"] for each in found if not each["passed"]} == {}
     report = sandbox.json("sandbox", "report", caller)

@@ -124,15 +124,16 @@ class Door:
         self.closing.append(opened)
         return opened
 
-    async def call(self, method: str, raw: bytes = b"", timeout: float = 20.0, **caller: Any) -> bytes:
+    async def call(self, method: str, raw: bytes = b"", timeout: float | None = 20.0, **caller: Any) -> bytes:
         return bytes(await self.channel(**caller).unary_unary(method)(raw, timeout=timeout))
 
     async def file(
-        self, *references: str, request_id: str = "r", **elements: Any
+        self, *references: str, request_id: str = "r", timeout: float | None = 20.0, **elements: Any
     ) -> ingestion_pb2.SubmitConsignmentsResponse:
         rows = [Consignment(local_reference=each, **elements) for each in references]
         request = ingestion_pb2.SubmitConsignmentsRequest(request_id=request_id, consignments=rows)
-        return ingestion_pb2.SubmitConsignmentsResponse.FromString(await self.call(SUBMIT, request.SerializeToString()))
+        raw = await self.call(SUBMIT, request.SerializeToString(), timeout)
+        return ingestion_pb2.SubmitConsignmentsResponse.FromString(raw)
 
     async def refused(self, *references: str, **elements: Any) -> str:
         with pytest.raises(grpc.aio.AioRpcError) as raised:

@@ -177,6 +177,60 @@ def test_bars_are_as_long_as_what_they_tell() -> None:
     assert not any("after: 0.00" in title for title in titles)
 
 
+def lengths(groups: list[dict[str, Any]]) -> dict[str, int]:
+    """The length of each bar of the groups, by its label."""
+    root = ElementTree.fromstring(
+        picture(found(result={**RESULT, "revenue": [revenue("EU", "tax", "vendor", "EUR", 1, 2)], "groups": groups}))
+    )  # our own text
+    titles = {
+        title.text or "": int(bar.get("width") or 0)
+        for bar in root.iter(f"{SVG}rect")
+        for title in bar.iter(f"{SVG}title")
+    }
+    return {text.partition(":")[0]: width for text, width in titles.items() if "items pay more" in text}
+
+
+def test_origins_chapters_and_bands_are_drawn_with_bands_in_their_order() -> None:
+    groups = [
+        group("origin", "CN", 3, 0, 3, 100, 200), group("hs_chapter", "61", 3, 0, 3, 100, 200), group("hs_chapter", "", 3, 0, 3, 100, 170),
+        group("value_band", "0-22 EUR", 3, 0, 3, 100, 110), group("value_band", "22-150 EUR", 3, 3, 0, 100, 20),
+        group("value_band", "over 150 EUR", 3, 0, 0, 100, 100),
+    ]  # fmt: skip
+    root = ElementTree.fromstring(picture(found(result={**RESULT, "groups": groups})))  # our own text
+    texts = [text.text or "" for text in root.iter(f"{SVG}text")]
+    for title in ("origin", "HS chapter", "value of the consignment"):
+        assert f"Who pays more and who less, by {title}, EUR" in texts
+    assert {"Chapter 61", "not declared"} <= set(texts)
+    labels = [text for text in texts if text in {each["key"] for each in groups if each["by"] == "value_band"}]
+    assert labels == ["0-22 EUR", "22-150 EUR", "over 150 EUR"]
+    # A subject in which nothing changes has no chart.
+    same = [*groups[:1], *(group("hs_chapter", "61", 3, 0, 0, 100, 100),)]
+    assert "by HS chapter" not in picture(found(result={**RESULT, "groups": same}))
+
+
+@pytest.mark.parametrize(("small", "root"), [([50_000] * 2, False), ([49_999, 50_000], False), ([49_999] * 2, True)])
+def test_one_large_origin_does_not_crush_the_others(small: list[int], root: bool) -> None:
+    groups = [group("origin", "CN", 9, 0, 9, 0, 1_000_000)]
+    groups += [group("origin", key, 9, 0, 9, 0, minor) for key, minor in zip(("TR", "US"), small, strict=True)]
+    length = lengths(groups)
+    text = picture(found(result={**RESULT, "groups": groups}))
+    # Half of three bars are crushed if two are shorter than a twentieth of the longest.
+    assert ("Square-root scale" in text) is root
+    expected = (min(small) / 1_000_000) ** (0.5 if root else 1)
+    assert min(length.values()) / length["CN"] == pytest.approx(expected, abs=0.005)
+    assert "+10,000.00 EUR" in text  # the scale names a round amount: the figure of the largest bar here
+
+
+def test_a_round_amount_stands_at_its_place_on_both_sides_of_zero() -> None:
+    groups = [group("origin", "CN", 9, 0, 9, 0, 700_000), group("origin", "TR", 9, 9, 0, 350_000, 0)]
+    root = ElementTree.fromstring(picture(found(result={**RESULT, "groups": groups})))  # our own text
+    at = {text.text: int(text.get("x") or 0) for text in root.iter(f"{SVG}text") if text.get("text-anchor") == "middle"}
+    zero = (at["+5,000.00 EUR"] + at["-5,000.00 EUR"]) // 2
+    lines = {int(line.get("x1") or 0) for line in root.iter(f"{SVG}line")}
+    assert {zero, at["+5,000.00 EUR"], at["-5,000.00 EUR"]} <= lines
+    assert (at["+5,000.00 EUR"] - zero) * 7 == pytest.approx(lengths(groups)["CN"] * 5, abs=10)
+
+
 @pytest.mark.parametrize("most", [10**6, 10**12, 2**63 - 1])
 def test_figures_of_any_length_stand_beside_their_bars_and_not_on_them(most: int) -> None:
     groups = [group("origin", "CN", 1, 0, 1, 0, most), group("origin", "TR", 1, 1, 0, most, 0)]
@@ -190,6 +244,7 @@ def test_figures_of_any_length_stand_beside_their_bars_and_not_on_them(most: int
         for text in root.iter(f"{SVG}text")
         if text.get("text-anchor") == "end" and text.text and "EUR" in text.text
     ]
+    # Three figures; the amounts of the scales stand below their bars.
     assert len(told) == 3
     for bar in root.iter(f"{SVG}rect"):
         top, end = int(bar.get("y") or 0), int(bar.get("x") or 0) + int(bar.get("width") or 0)

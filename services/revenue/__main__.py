@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from libs.columns import Table
 from libs.feed.consume.consumer import Consumer
@@ -39,8 +38,8 @@ from services.revenue.api.ledger import LedgerService
 from services.revenue.api.sales import SaleService
 from services.revenue.api.schemes import SchemeService
 from services.revenue.api.what_if import JOB_TYPE, WhatIfService
-from services.revenue.assessment.aggregates import aggregate_areas
 from services.revenue.commands.assess import Assessments
+from services.revenue.commands.law.load import LawLoader, LoadedLaw
 from services.revenue.commands.payments.forget_references import forget_references
 from services.revenue.commands.post import Posting
 from services.revenue.commands.reassess import Reassessment
@@ -61,7 +60,6 @@ from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.law.program.program import ProgramError
 from services.revenue.law.source.yaml_source import LawFileError
 from services.revenue.ledger.account import DueDays
-from services.revenue.ledger.refund import RefundRules
 from services.revenue.store.assessments.aggregates import apply_states, purge_shares
 from services.revenue.store.assessments.inputs import ASSESSMENT_DAYS, Inputs
 from services.revenue.store.assessments.periods import Periods
@@ -84,7 +82,7 @@ def assemble(start: Start) -> Sequence[Background]:
     config = RevenueConfig.from_environ("revenue", start.environ)
     try:
         law = law_files(config.rulebooks, config.rates)
-        program = program_of(law)
+        loader = LawLoader(LoadedLaw(law, program_of(law)))
     except (LawFileError, ProgramError) as error:
         name, place = (
             ("RATES", RATES) if str(error).startswith(("rates/", str(config.rates))) else ("RULEBOOKS", RULEBOOKS)
@@ -96,7 +94,7 @@ def assemble(start: Start) -> Sequence[Background]:
     sales = SaleStore(start.database, config.sale_term_days)
     revenue = RevenueService(
         Assessments(start.database, sales),
-        program,
+        lambda: loader.law.program,
         register=lambda: schemes.register,
         securities=lambda: accounts.securities,
     )
@@ -116,7 +114,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(
         add_SchemeServiceServicer_to_server,
-        SchemeService(schemes, program),
+        SchemeService(schemes, lambda: loader.law.scheme_forms),
         roles={
             "RegisterSchemeNumbers": {Role.OPERATOR, Role.OFFICER},
             "ListSchemeNumbers": {Role.OPERATOR, Role.OFFICER, Role.ANALYST, Role.SERVICE},
@@ -131,7 +129,9 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(
         add_WhatIfServiceServicer_to_server,
-        WhatIfService(jobs, Inputs(start.database), Periods(start.database), law, config.what_if_bands),
+        WhatIfService(
+            jobs, Inputs(start.database), Periods(start.database), lambda: loader.law.files, config.what_if_bands
+        ),
         roles={
             "CheckRulebook": trying | {Role.OPERATOR},
             "StartWhatIf": trying,
@@ -139,15 +139,14 @@ def assemble(start: Start) -> Sequence[Background]:
         },
     )
     traces = Traces(start, assessment_trail(start.database))
-    rulebooks = [read.rulebook for read in program.books]
-    ledger = Ledger(start.database, program.sharing)
+    ledger = Ledger(start.database, lambda: loader.law.sharing)
     looking = {Role.OFFICER, Role.ANALYST, Role.OPERATOR}
     start.server.add(
         add_LedgerServiceServicer_to_server,
         LedgerService(
             start.database,
             ledger,
-            {book.jurisdiction for book in rulebooks},
+            lambda: loader.law.jurisdictions,
             accounts.look,
             DueDays.parse(config.due_days),
         ),
@@ -172,8 +171,8 @@ def assemble(start: Start) -> Sequence[Background]:
     books = bookkeeping(
         start,
         ledger,
-        Posting(ledger, RefundRules(rulebooks)),
-        partial(apply_states, areas=aggregate_areas(program)),
+        Posting(ledger, lambda: loader.law.refund_rules),
+        lambda tx, states: apply_states(tx, states, loader.law.aggregate_areas),
         follow_states,
         seal_seconds=config.seal_seconds,
         proof_percent=config.proof_percent,

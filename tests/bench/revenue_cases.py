@@ -19,7 +19,7 @@ from tests.revenue.law.published_collection import collection, disagreements
 
 async def quoted_otherwise(case: Case) -> list[str]:
     """Quote a case and say where it differs from what it expects."""
-    service: Any = RevenueService(None, law_day(case))  # type: ignore[arg-type]  # a quote keeps nothing
+    service: Any = RevenueService(None, lambda: law_day(case))  # type: ignore[arg-type]  # a quote keeps nothing
     answer = await service.QuoteConsignments(request_of(case), None)
     return differences(case, list(answer.quotes))
 

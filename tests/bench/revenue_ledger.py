@@ -144,7 +144,7 @@ def pages(first: int, count: int, day: int) -> list[FeedBatch]:
 
 async def book(ledger: Ledger, batches: Sequence[FeedBatch]) -> float:
     """Book pages one after the other; gives postings per second."""
-    intake = StateHandler(Posting(ledger, RefundRules([])))
+    intake = StateHandler(Posting(ledger, lambda: RefundRules([])))
     began = time.perf_counter()
     for batch in batches:
         prepared = await intake.prepare([batch])

@@ -57,12 +57,12 @@ class RevenueService(RevenueServiceServicer):
     def __init__(
         self,
         store: Assessments,
-        program: Program,
+        program: Callable[[], Program],
         *,
         register: Callable[[], Register] = lambda: EMPTY,
         securities: Callable[[], Securities] = lambda: NOBODY,
     ) -> None:
-        """Serve from a store and the law; the register and the securities in force are asked for once a batch."""
+        """Serve from a store; the law, the register and the securities in force are taken once a batch."""
         self._store = store
         self._program = program
         self._register = register
@@ -109,10 +109,11 @@ class RevenueService(RevenueServiceServicer):
             raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"filing_versions[{int(wrong.argmax())}]")
         mrns, versions = consignments.strings("mrn"), consignments.ints("version").values
         answers: list[tuple[list[int], Table]] = []
+        active = self.active_law()
         for found in await self._store.inputs.find(mrns.tolist(), filed.values.tolist()):
             asked = np.array(found.places)
             table = apply_corrections(found.input.table, consignments.take(asked), versions[asked])
-            again = ReassessedBatch(self.active_law(), table, found.input.register, found.input.aggregates)
+            again = ReassessedBatch(active, table, found.input.register, found.input.aggregates)
             answer = again.answer()
             # What has no figures comes into force nowhere, so it is not kept: a correction of it is assessed under the same version.
             figures = np.flatnonzero(~answer.strings("reason").present)
@@ -126,7 +127,7 @@ class RevenueService(RevenueServiceServicer):
 
     def active_law(self) -> ActiveLaw:
         """Return the law, register and securities by which batches are assessed now."""
-        return ActiveLaw(self._program, self._register(), self._securities())
+        return ActiveLaw(self._program(), self._register(), self._securities())
 
     async def QuoteConsignments(
         self, request: pb.QuoteConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -139,7 +140,8 @@ class RevenueService(RevenueServiceServicer):
             raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=items, count_max=QUOTED_ITEMS_MAX)
         as_of = _as_of(request)
         table = normalised(Table.from_messages(request.consignments, ConsignmentColumns, Consignment))
-        errors = errors_of(table, day_of(as_of), self._program.areas)
+        program = self._program()
+        errors = errors_of(table, day_of(as_of), program.areas)
         quotes = {row: error.message() for row, error in errors.items()}
         for error in errors.values():
             _quoted.labels(error.reason.lower()).inc()
@@ -148,7 +150,7 @@ class RevenueService(RevenueServiceServicer):
             return pb.QuoteConsignmentsResponse(quotes=[quotes[row] for row in range(rows)])
         # What cannot be quoted does not count for the others.
         table = table.take(asked) if errors else table
-        done = quote_batch(self._program, self._register(), table, Ints.constant(as_of, len(asked)))
+        done = quote_batch(program, self._register(), table, Ints.constant(as_of, len(asked)))
         costs, lines = [], 0
         for quote in landed_costs(done.assessment, done.summed):
             if quote.reason:
@@ -171,7 +173,7 @@ class RevenueService(RevenueServiceServicer):
         self, request: pb.ListRulebooksRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListRulebooksResponse:
         """Return the loaded law."""
-        return pb.ListRulebooksResponse(rulebooks=rulebooks_of(self._program))
+        return pb.ListRulebooksResponse(rulebooks=rulebooks_of(self._program()))
 
 
 def _as_of(request: pb.QuoteConsignmentsRequest) -> int:

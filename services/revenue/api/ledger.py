@@ -76,7 +76,7 @@ class LedgerService(LedgerServiceServicer):
         self,
         database: Database,
         ledger: Ledger,
-        jurisdictions: Collection[str],
+        jurisdictions: Callable[[], Collection[str]],
         accounts_changed: Callable[[], Awaitable[None]],
         due_days: DueDays,
     ) -> None:

@@ -71,11 +71,11 @@ _PAYOUTS: Final = _Form(
 class PaymentCalls:
     """The calls of the ledger's service that record and list payments and payouts."""
 
-    def __init__(self, database: Database, ledger: Ledger, jurisdictions: Collection[str]) -> None:
+    def __init__(self, database: Database, ledger: Ledger, jurisdictions: Callable[[], Collection[str]]) -> None:
         """Post in a ledger and its database; jurisdictions are those whose law is loaded."""
         self._database = database
         self._pages = PageTokens(database)
-        self._jurisdictions = frozenset(jurisdictions)
+        self._jurisdictions = jurisdictions
         self._payments = Payments(ledger)
         self._payouts = Payouts(ledger)
 
@@ -94,7 +94,8 @@ class PaymentCalls:
         if before is not None:
             return before
         check_batch_size(len(money), form.count_max)
-        errors = [form.error(place, each, self._jurisdictions) for place, each in enumerate(money)]
+        jurisdictions = self._jurisdictions()
+        errors = [form.error(place, each, jurisdictions) for place, each in enumerate(money)]
         good = [form.read(each) for each, error in zip(money, errors, strict=True) if error is None]
 
         def answer(booked: Sequence[R]) -> Answer:

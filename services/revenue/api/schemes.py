@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import grpc.aio
@@ -15,9 +15,9 @@ from libs.telemetry import counter
 from luxor.revenue.v1 import schemes_pb2 as pb
 from luxor.revenue.v1.schemes_pb2_grpc import SchemeServiceServicer
 from services.revenue.api.batch_size import check_batch_size
-from services.revenue.assessment.scheme_register import RejectedEntry, SchemeEntry, entry_message, forms_of, read_entry
+from services.revenue.assessment.scheme_register import RejectedEntry, SchemeEntry, entry_message, read_entry
 from services.revenue.commands.register_scheme_numbers import register_scheme_numbers
-from services.revenue.law.program.program import Program
+from services.revenue.law.program.scheme_numbers import SchemeForm
 from services.revenue.store.schemes import ActiveSchemes, SchemeStore
 
 NUMBERS_MAX: Final = 1_000
@@ -34,12 +34,12 @@ _registered = counter(
 class SchemeService(SchemeServiceServicer):
     """Keeps the register and tells it."""
 
-    def __init__(self, active_schemes: ActiveSchemes, program: Program) -> None:
-        """Serve from the store of what is in force here, which is brought up to date after each change."""
+    def __init__(self, active_schemes: ActiveSchemes, forms: Callable[[], Mapping[int, Sequence[SchemeForm]]]) -> None:
+        """Serve from the store of what is in force here, which is brought up to date after each change; `forms` of the law in force."""
         self._store: SchemeStore = active_schemes.store
         self._active_schemes = active_schemes
         self._pages = PageTokens(self._store.database)
-        self._forms = forms_of(program)
+        self._forms = forms
 
     async def RegisterSchemeNumbers(
         self, request: pb.RegisterSchemeNumbersRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -49,7 +49,8 @@ class SchemeService(SchemeServiceServicer):
         if before is not None:
             return before
         check_batch_size(len(request.numbers), NUMBERS_MAX)
-        read = [read_entry(each, self._forms) for each in request.numbers]
+        forms = self._forms()
+        read = [read_entry(each, forms) for each in request.numbers]
         seen: set[tuple[int, str]] = set()
         for place, each in enumerate(read):
             if isinstance(each, SchemeEntry):

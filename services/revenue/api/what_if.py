@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -31,8 +31,10 @@ VALUE_CHARACTERS_MAX: Final = 200
 class WhatIfService(WhatIfServiceServicer):
     """Checks drafts of law and applies them to consignments that were assessed."""
 
-    def __init__(self, jobs: JobService, inputs: Inputs, periods: Periods, law: Mapping[str, str], bands: str) -> None:
-        """Run them as jobs; `law` has the text of each file in force, `bands` the bands of value as in the setting."""
+    def __init__(
+        self, jobs: JobService, inputs: Inputs, periods: Periods, law: Callable[[], Mapping[str, str]], bands: str
+    ) -> None:
+        """Run them as jobs; `law` gives the text of each file in force, `bands` the bands of value as in the setting."""
         self._jobs = jobs
         self._inputs = inputs.batches
         self._periods = periods
@@ -95,7 +97,7 @@ class WhatIfService(WhatIfServiceServicer):
             changes=[(each.path, each.value) for each in draft.changes],
             law_day=_law_of(draft),
         )
-        return await asyncio.to_thread(apply_draft, self._law, meant)
+        return await asyncio.to_thread(apply_draft, self._law(), meant)
 
 
 def _checked_days(request: pb.StartWhatIfRequest) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,15 +33,15 @@ class Posted:
 class Posting:
     """Posts states of consignments, as clearance's feed announces them."""
 
-    def __init__(self, ledger: Ledger, rules: RefundRules) -> None:
-        """Post to a ledger, with refunds by these rules."""
+    def __init__(self, ledger: Ledger, rules: Callable[[], RefundRules]) -> None:
+        """Post to a ledger, with refunds by the rules of the law in force."""
         self._ledger = ledger
         self._rules = rules
 
     async def prepare(self, states: Table) -> ChargePage:
         """Return what states (ClearanceColumns) owe, computed before the transaction. Raises LedgerError."""
         charged = charges_of(states, self._ledger.sharing)
-        return charged.page(await self._ledger.name_ids(charged.names()), self._rules)
+        return charged.page(await self._ledger.name_ids(charged.names()), self._rules())
 
     async def post(self, tx: Transaction, page: ChargePage, epoch: int = 0) -> Posted:
         """Post the states of a page of an epoch that are newer than the stored positions, once; replays and other orders change nothing.

@@ -5,7 +5,7 @@ Everything of one page is one transaction: entries, postings, balances, position
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -39,13 +39,19 @@ from services.revenue.store.positions.stored import PLACE, EntryPlaces, Position
 class Ledger:
     """The stored ledger: its entries, positions and debt events, and how revenue is shared among treasuries."""
 
-    def __init__(self, database: Database, sharing: Sharing | None = None) -> None:
+    def __init__(self, database: Database, sharing: Callable[[], Sharing] | None = None) -> None:
         """Store the ledger in a database; without shares each jurisdiction has one treasury."""
         self.database = database
         self.names = Names()
         self.book = EntryStore(database, self.names)
         self.debt_events = DebtEvents(database)
-        self.sharing = sharing or Sharing()
+        none = Sharing()
+        self._sharing = sharing or (lambda: none)
+
+    @property
+    def sharing(self) -> Sharing:
+        """Return how revenue is shared by the law in force."""
+        return self._sharing()
 
     async def name_ids(self, names: Collection[str]) -> dict[str, int]:
         """Return the number of each name; what has none gets one, in a transaction of its own before the caller's begins."""

@@ -35,7 +35,7 @@ def parcel(**more: Any) -> Consignment:
 async def quotes(*parcels: Consignment, on: date = TODAY) -> list[pb.LandedCost]:
     request = pb.QuoteConsignmentsRequest(consignments=parcels)
     request.as_of.FromDatetime(datetime(on.year, on.month, on.day, 12, tzinfo=UTC))
-    service: Any = RevenueService(None, shipped_law())  # type: ignore[arg-type]  # a quote keeps nothing
+    service: Any = RevenueService(None, shipped_law)  # type: ignore[arg-type]  # a quote keeps nothing
     return list((await service.QuoteConsignments(request, None)).quotes)
 
 

@@ -16,7 +16,7 @@ from tests.revenue.law.published_collection import collection, disagreements
 async def test_a_published_case_comes_out_as_its_source_prints_it(
     case: Case, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    service: Any = RevenueService(None, law_day(case))  # type: ignore[arg-type]  # a quote keeps nothing
+    service: Any = RevenueService(None, lambda: law_day(case))  # type: ignore[arg-type]  # a quote keeps nothing
     answer = await service.QuoteConsignments(request_of(case), None)
     print(f"{case.id}: {case.published}\n  {case.source}")
     for added in case.added:

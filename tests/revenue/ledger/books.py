@@ -84,7 +84,8 @@ class Books:
     def __init__(self, database: Database, refunds: RefundRules | None = None) -> None:
         self.database = database
         self.ledger = Ledger(database)
-        self.posting = Posting(self.ledger, refunds or rules())
+        refund_rules = refunds or rules()
+        self.posting = Posting(self.ledger, lambda: refund_rules)
         self.intake = StateHandler(self.posting)
         self.balances = Balances(database)
         self.payments = Payments(self.ledger)

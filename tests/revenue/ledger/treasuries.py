@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from libs.store.database import Database
 from services.revenue.commands.payments.record_payment import Payments
 from services.revenue.commands.post import Posting
@@ -12,6 +14,7 @@ from tests.revenue.law.published import shipped_law
 from tests.revenue.ledger.books import Books, rules
 
 
+@cache
 def sharing() -> Sharing:
     return Sharing(read.rulebook for read in shipped_law().books)
 
@@ -21,7 +24,8 @@ class Shared(Books):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self.ledger = Ledger(database, sharing())
-        self.posting = Posting(self.ledger, rules())
+        self.ledger = Ledger(database, sharing)
+        refund_rules = rules()
+        self.posting = Posting(self.ledger, lambda: refund_rules)
         self.intake = StateHandler(self.posting)
         self.payments = Payments(self.ledger)

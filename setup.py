@@ -17,5 +17,5 @@ setup(
         include=["libs", "libs.*", "services", "services.*", "luxor", "luxor.*"],
         exclude=["*__pycache__*"],
     ),
-    package_data={"": ["*.yaml", "*.txt", "*.csv", "*.mako", "*.pyi", "*.json", "*.tcss", "*.md"]},
+    package_data={"": ["*.yaml", "*.txt", "*.csv", "*.csv.gz", "*.mako", "*.pyi", "*.json", "*.tcss", "*.md"]},
 )

@@ -1,1 +1,1 @@
-"""Conversion of published tariffs into tariff files."""
+"""Import of published tariffs: readers of files, checks, and law files."""

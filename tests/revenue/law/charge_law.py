@@ -144,16 +144,28 @@ versions:
       - {origins: [south], preference: ["2"], reference: treaty, rates: {"61": 4 %, "08": suspended}}
       - {origins: [north, CH], reference: treaty, rates: {"6110": 1 %}}
       - {preference: ["30"], reference: treaty, verified: false, rates: {"2": 2 %}}
-  - {from: 2023-01-01, reference: act, lines: tariff_lines.csv}
+  - from: 2023-01-01
+    reference: act
+    lines: tariff_lines.csv
+    defaults: {"90": 5 %, "9004": 6 %, "8517": 7 %}
+    default_reference: treaty
+    preferences:
+      - {id: P, origins: [south], preference: ["20", P], reference: treaty}
+      - {id: PA, origins: [south, "NO"], preference: ["2", PA], reference: act}
+      - {id: CH, origins: [CH], reference: act}
 """.replace('{"2": 2 %}', '{"22": 2 %}')
 LINES = """\
-code,rate,from,to,reference
-61,11 %,,,
-0805,9 % + 0.011 EUR per kg,,2024-06-30,
-0805,8 % + 0.011 EUR per kg,2024-07-01,,treaty
-2203001000,7.25 USD per hl,,,
-24,0.50 EUR per piece min 2.7 % max 4.6 %,,,
-85,free,,,treaty
+# Invented lines of Eriador
+code,rate,from,to,reference,preferences
+61,11 %,,,,
+61,4 %,,,act,P
+61,5 %,,2024-06-30,,PA CH
+2203,1 %,,,,PA
+0805,9 % + 0.011 EUR per kg,,2024-06-30,,
+0805,8 % + 0.011 EUR per kg,2024-07-01,,treaty,
+2203001000,7.25 USD per hl,,,,
+24,0.50 EUR per piece min 2.7 % max 4.6 %,,,,
+85,free,,,treaty,
 """
 RATES = """\
 format: 1

@@ -2,6 +2,7 @@
 
 from datetime import date
 from fractions import Fraction
+from string import ascii_uppercase
 
 from services.revenue.law.program.program import Program
 from services.revenue.law.source.rulebook import Charge, Collection, Condition, Position, Rate, Rulebook
@@ -9,6 +10,7 @@ from services.revenue.law.source.tariff import TariffRate
 from tests.revenue.law.oracle_rates import (
     Plain,
     Total,
+    claims,
     clause,
     held,
     in_season,
@@ -173,7 +175,7 @@ class Charging:
             self.notes |= {"DEFAULT_DUTY_RATE"} if found.assumed else set()
             self.notes |= set() if item.code else {"CODE_MISSING"}
         if any(rate.rate == "tariff" for rate in self.tried(charge)):
-            claimed = item.preference[:1] in set("023456789") if item.preference else False
+            claimed = bool(item.preference) and item.preference[0] in "023456789" + ascii_uppercase
             self.notes |= {"PREFERENCE_NOT_APPLIED"} if claimed and not leaf.preferential else set()
         if leaf.plain.seasons:
             leaf.text = in_season(leaf.plain, self.day)
@@ -186,12 +188,15 @@ class Charging:
             each
             for each in table.preferences
             if (not each.origins or item.origin in each.origins)
-            and (not each.preference or any(item.preference.startswith(head) for head in each.preference))
+            and (not each.preference or any(claims(item.preference, code) for code in each.preference))
         ]
         for prefixes in [*(each.prefixes for each in fitting), table.prefixes]:
             named = [prefix for prefix in prefixes if item.code.startswith(prefix)]
             if named:
                 return table.rates[prefixes[max(named, key=len)]]
+        typical = [prefix for prefix in table.defaults if item.code.startswith(prefix)]
+        if typical:
+            return table.rates[table.defaults[max(typical, key=len)]]
         if table.default < 0:
             raise Refused("NO_DUTY_RATE")
         return table.rates[table.default]

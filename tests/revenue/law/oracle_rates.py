@@ -136,6 +136,11 @@ def read_quoted(text: str) -> Fraction:
     return Fraction(10) ** (minor_units(home) - minor_units(currency)) / Fraction(figure)
 
 
+def claims(claimed: str, code: str) -> bool:
+    """Whether a claimed preference is one of the law: digits are the beginning of one, letters the whole."""
+    return claimed.startswith(code) if claimed.isdigit() else claimed == code
+
+
 def held(entry: Any, day: date) -> bool:
     """Whether an entry with a first and perhaps a last day holds, both included."""
     return bool(entry.start <= day and (entry.to is None or day <= entry.to))

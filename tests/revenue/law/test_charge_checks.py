@@ -69,16 +69,16 @@ def test_a_base_cannot_hold_what_its_tariff_does_not_give_as_a_percentage() -> N
 @pytest.mark.parametrize(
     ("good", "bad", "why"),
     [
-        ("61,11 %,,,", "61a,11 %,,,", "xy/tariff_lines.csv:2: code: '61a' is no prefix"),
-        ("61,11 %,,,", "61,11 percent,,,", "xy/tariff_lines.csv:2: 61: rate '11 percent' is no rate"),
-        ("61,11 %,,,", "61,11 %,,", "xy/tariff_lines.csv:2: 61: has not 5 values"),
+        ("61,11 %,,,", "61a,11 %,,,", "xy/tariff_lines.csv:3: code: '61a' is no prefix"),
+        ("61,11 %,,,", "61,11 percent,,,", "xy/tariff_lines.csv:3: 61: rate '11 percent' is no rate"),
+        ("61,11 %,,,", "61,11 %,,", "xy/tariff_lines.csv:3: 61: has not 6 values"),
         (
             "61,11 %,,,",
             "61,11 %,2022-01-01,,",
-            "xy/tariff_lines.csv:2: 61: its days are in the wrong order, or outside",
+            "xy/tariff_lines.csv:3: 61: its days are in the wrong order, or outside",
         ),
         ("61,11 %,,,", "61,11 %,,,trade", "'trade' is not described"),
-        ("61,11 %,,,", "61,11 %,,,\n61,12 %,,,", "two rates of 61 hold on 2023-01-01"),
+        ("61,11 %,,,", "61,11 %,,,,\n61,12 %,,,", "two rates of 61 hold on 2023-01-01"),
         ("61,11 %,,,", "61,3.00 EUR per item,,,", "a tariff holds rates of goods"),
         ("code,rate,from,to,reference", "code,rate,from,to,source", "has the columns"),
     ],

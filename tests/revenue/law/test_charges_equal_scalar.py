@@ -13,7 +13,22 @@ from tests.revenue.law.charge_law import eriador
 from tests.revenue.law.oracle import Scalar
 from tests.revenue.law.oracle_charges import LARGEST, Consignment, Item
 
-CODES = ["", "61", "611020", "0805100000", "080510", "2203001000", "2203", "240220", "3303", "4901", "8517", "9999"]
+CODES = [
+    "",
+    "61",
+    "611020",
+    "0805100000",
+    "080510",
+    "2203001000",
+    "2203",
+    "240220",
+    "3303",
+    "4901",
+    "8517",
+    "9004",
+    "900300",
+    "9999",
+]
 MONEY = st.one_of(
     st.integers(0, 40_000),
     st.sampled_from([0, 1, 7_999, 8_000, 8_001, 15_000, 15_001, 300_001]),
@@ -26,7 +41,7 @@ ITEMS = st.builds(
     price=MONEY,
     currency=st.sampled_from(["EUR", "EUR", "USD", "JPY", "IDR"]),
     code=st.sampled_from(CODES),
-    preference=st.sampled_from(["", "", "100", "200", "300"]),
+    preference=st.sampled_from(["", "", "100", "200", "210", "300", "P", "PA"]),
     origin=st.sampled_from(["", "CN", "KE", "NO", "CH", "US"]),
     gift=st.sampled_from([None, None, True]),
     net_mass_mg=st.one_of(st.none(), st.integers(1, 5_000_000), st.integers(1, 10**14)),

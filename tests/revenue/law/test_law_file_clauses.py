@@ -21,7 +21,7 @@ from tests.revenue.law.lawbooks import LIMITED, RATES, TARIFF
 from tests.revenue.law.refusals import ABSENT, Changes, check
 
 DAY = date(2020, 1, 1)
-LAST = "versions.1"
+LAST, CURRENT = "versions.1", "versions[1]"
 HEADER = "code,rate,from,to,reference\n"
 
 
@@ -54,6 +54,14 @@ VERSIONS: list[tuple[Changes, str, str]] = [
     ({"versions.0.preferences.0.preference": ["2", "2000"]}, "versions[0].preferences[0].preference", "'2000' does not begin a preference code"),
     ({"versions.0.preferences.0.preference": [""]}, "versions[0].preferences[0].preference", "'' does not begin a preference code"),
     ({"versions.0.preferences.2.rates": {"2": "2 %"}}, "versions[0].preferences[2].rates.2", "'2' is no prefix"),
+    ({"versions.0.preferences.0.preference": ["P", "P+", "S2*"]}, "", ""),
+    ({"versions.0.preferences.0.preference": ["P+++"]}, "versions[0].preferences[0].preference", "is no code in letters"),
+    ({"versions.0.preferences.0.preference": ["p"]}, "versions[0].preferences[0].preference", "is no code in letters"),
+    ({f"{LAST}.preferences.1.id": "P"}, f"{CURRENT}.preferences[P].id", "'P' is the id of two preferences"),
+    ({f"{LAST}.defaults.9": "1 %"}, f"{CURRENT}.defaults.9", "'9' is no prefix of 2 to 10 digits"),
+    ({f"{LAST}.defaults.90": "tariff"}, f"{CURRENT}.defaults.90", "a tariff holds rates of goods"),
+    ({f"{LAST}.default_reference": "acd"}, f"{CURRENT}.default_reference", "'acd' is not described"),
+    ({f"{LAST}.edition": date(2023, 1, 1), f"{LAST}.source": "Gazette", f"{LAST}.licence": "OGL v3.0"}, "", ""),
     ({f"{LAST}.lines": "lost.csv"}, "versions[1].lines", "'lost.csv' is no tariff*.csv beside this file"),
 ]  # fmt: skip
 
@@ -77,6 +85,9 @@ def test_each_clause_refuses_a_tariff_by_itself(changes: Changes, where: str, wh
         (HEADER + "61,1 %,2023-02-29,,\n", 2, "61", ""),
         (HEADER + "61,1 %,2022-12-31,,\n", 2, "61", "outside the version's"),
         (HEADER + "61,1 %,2023-01-02,2023-01-01,\n", 2, "61", "in the wrong order"),
+        ("# a\n# b\ncode,rate\n61,1 %\n6,1 %\n", 5, "code", "'6' is no prefix of 2 to 10 digits"),
+        ("code,rate,code\n", 1, "", "each once"),
+        ("code,rate,preferences\n61,1 %,P Q\n", 2, "61", "'Q' is the id of no preference of the version"),
         (HEADER + "61,1 %,,,acd\n", 2, "61", "'acd' is not described under 'references' of xy/tariff.yaml"),
     ],
 )
@@ -88,7 +99,7 @@ def test_each_clause_refuses_a_line_of_a_tariff_by_itself(lines: str, line: int,
 
 
 def test_a_line_of_a_version_that_ends_ends_no_later() -> None:
-    ends = charge_law.TARIFF.replace("{from: 2023-01-01, reference", "{from: 2023-01-01, to: 2023-12-31, reference")
+    ends = charge_law.TARIFF.replace("from: 2023-01-01\n", "from: 2023-01-01\n    to: 2023-12-31\n")
     read = tariff(ends, HEADER + "61,1 %,2023-12-31,2023-12-31,\n")
     assert [(table.start, table.to) for table in read.tables[1:]] == [
         (date(2023, 1, 1), date(2023, 12, 30)),

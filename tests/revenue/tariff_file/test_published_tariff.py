@@ -13,7 +13,10 @@ from services.revenue.law.program.exchange import ExchangeTables, read_exchange
 from services.revenue.law.source.rates import parse_rate
 from services.revenue.law.source.reader import read_rulebook
 from services.revenue.law.source.tariff import read_tariff
-from services.revenue.tariff_file.published import Loaded, UnreadableRate, load, main, rate_of, report, written
+from services.revenue.tariff_file.files import Edition, report_text, written
+from services.revenue.tariff_file.imported import Imported, UnreadableRate
+from services.revenue.tariff_file.plain import UKGT, Columns, read_plain
+from services.revenue.tariff_file.printed import rate_of
 from tests.revenue.law.batches import assessed
 from tests.revenue.law.charge_law import RATES
 from tests.revenue.law.oracle import Scalar
@@ -53,24 +56,27 @@ UNIT_OF = {
     Measure.DRY_LACTIC_MATTER: "KGMT", Measure.STANDARD_QUALITY: "DTNR", Measure.SUCROSE: "DTNZ",
     Measure.TOTAL_ALCOHOL: "KGMA", Measure.GROSS_MASS: "KGMG",
 }  # fmt: skip
+DAY = date(2021, 1, 1)
+EDITION = Edition("published", "Published", DAY, "A law", "https://law.example/2", "Gazette", DAY, "OGL v3.0")
 
 
 @cache
-def published(column: str) -> Loaded:
-    return load(FILE.name, FILE.read_text(encoding="utf-8-sig"), column)
+def published(column: str) -> Imported:
+    return read_plain(FILE.name, FILE.read_bytes(), Columns(UKGT.code, column))
 
 
 @needs_file
 def test_every_line_of_the_united_kingdoms_rates_is_read() -> None:
     loaded = published("ukgt_duty_rate")
     assert (len(loaded.lines), loaded.compound, loaded.reasons) == (11_830, 1_125, {})
-    assert sum(parse_rate(rate).method != "percent" for _, rate in loaded.lines) == 1_125
+    assert sum(parse_rate(line.rate).method != "percent" for line in loaded.lines) == 1_125
+    assert loaded.coded == 11_830
 
 
 @needs_file
 def test_the_unions_rates_are_read_but_for_what_the_file_does_not_hold() -> None:
     loaded = published("cet_duty_rate")
-    assert (len(loaded.lines), loaded.compound) == (11_728, 1_311)
+    assert (len(loaded.lines), len(loaded.refused), loaded.coded) == (11_728, 102, 11_830)
     assert loaded.reasons == {
         "agricultural_component": 59,
         "bare_number": 10,
@@ -80,14 +86,14 @@ def test_the_unions_rates_are_read_but_for_what_the_file_does_not_hold() -> None
     }
     refused = next(each for each in loaded.refused if each.code == "08044000")
     assert (refused.line, refused.detail.rpartition(": ")[2]) == (1161, "no season holds on 01-04")
-    assert f"{FILE.name}:1161: 08044000" in "\n".join(report(FILE.name, loaded))
+    assert "\n1161,08044000," in report_text(loaded)
 
 
 @needs_file
 @pytest.mark.parametrize(("column", "currency"), [("ukgt_duty_rate", "EUR"), ("cet_duty_rate", "EUR")])
 def test_what_is_not_a_plain_percentage_is_levied_as_the_scalar_law_does(column: str, currency: str) -> None:
     loaded = published(column)
-    files = written(loaded, "published", "Published", date(2021, 1, 1), "A law", "https://law.example/2")
+    files = written(loaded, EDITION)
     # The pounds of the one table are foreign here, the euros of the other are not.
     program = compile_program(
         [read_rulebook("xz/rulebook.yaml", BOOK.format(currency=currency))],
@@ -95,7 +101,7 @@ def test_what_is_not_a_plain_percentage_is_levied_as_the_scalar_law_does(column:
         ExchangeTables(read_exchange("rates/eriador.yaml", RATES)),
     )
     rng = random.Random(20210101)
-    compound = [(code, rate) for code, rate in loaded.lines if parse_rate(rate).method != "percent"]
+    compound = [(line.code, line.rate) for line in loaded.lines if parse_rate(line.rate).method != "percent"]
     batch = [
         Consignment("XE", date(2021, 1, 1 + place % 28), [_item(rng, code, rate)])
         for place, (code, rate) in enumerate(compound)
@@ -155,26 +161,3 @@ def test_what_cannot_be_read_is_refused_by_reason(printed: str, reason: str) -> 
     with pytest.raises(UnreadableRate) as refused:
         rate_of(printed)
     assert refused.value.reason == reason
-
-
-def test_the_loader_writes_a_tariff_and_tells_what_it_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = tmp_path / "published.csv"
-    source.write_text("commodity,rate\n1012100,0.0%\n7020000,Entry Price\n1012100,2%\n", encoding="utf-8")
-    arguments = [str(source), "--column", "rate", "--id", "xx", "--from", "2021-01-01", "--law", "A law",
-                 "--address", "https://law.example/3", "--out", str(tmp_path / "xx")]  # fmt: skip
-    assert main(arguments) == 1
-    said = capsys.readouterr().out
-    assert "1 lines read, 2 refused; 1 of all are not a plain percentage" in said
-    assert "published.csv:3: 07020000 'Entry Price'" in said
-    assert "01012100 stands on line 2 too" in said
-    folder = tmp_path / "xx"
-    read = read_tariff("xx/tariff.yaml", (folder / "tariff.yaml").read_text(), lambda name: (folder / name).read_text())
-    assert read.tables[0].rates[read.tables[0].find("0101210000")].text == "0.0 %"
-    assert read.tables[0].find("0702000000") == -1
-    assert main([*arguments[:2], "price", *arguments[3:]]) == 2
-    assert "has no column price" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        main(["2026-01" if each == "2021-01-01" else each for each in arguments])
-    assert "'2026-01' is no date: write it as year-month-day" in capsys.readouterr().err

@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Prove that ledger, assessments and statistics agree, and name each difference.",
     ),
     "chains": ("revenue.reconcile", "Prove that no entry of the ledger was altered."),
+    "import": ("revenue.imports.group", "Import published tariffs and rates."),
     "check": ("revenue.check", "List the errors of law files, with file, line and rule."),
     "what-if": ("revenue.what_if", "Apply a reform to consignments that were assessed."),
 }

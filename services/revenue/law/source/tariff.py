@@ -1,25 +1,25 @@
 """Duty rates by commodity code: dated tables of prefixes, the longest one wins; by origin and preference; a default.
 
-A tariff is written whole in its YAML file, or names a file of lines beside it with the columns code, rate, from, to and
-reference, of which code and rate are needed. Rates are any that `services.revenue.law.source.rates` reads, but `tariff`.
+A tariff is written whole in its YAML file, or names a file of lines beside it (see `services.revenue.law.source.tariff_lines`).
+Rates are any that `services.revenue.law.source.rates` reads, but `tariff`.
 """
 
-import csv
-import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from services.revenue.law.source.rates import CONSIGNMENT_LEVEL, ParsedRate, parse_rate
 from services.revenue.law.source.rulebook import Dated, Reference
-from services.revenue.law.source.yaml_source import LawFileError, Path, Source
+from services.revenue.law.source.tariff_lines import PREFIX, Clause, LineColumns, read_lines
+from services.revenue.law.source.yaml_source import Path, Source
 
-COLUMNS = ("code", "rate", "from", "to", "reference")
-LINES_MAX = 200_000
+_CODE_OF_PREFERENCE = r"[0-9]{1,3}|[A-Z][0-9A-Z+*]{0,2}"
 _CUTS_MAX = 400
 _KNOWN_MAX = 200_000
 _DAY = timedelta(days=1)
@@ -28,10 +28,13 @@ _DAY = timedelta(days=1)
 class Preference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Rates for goods of some origins, where a preference is claimed or whatever is claimed."""
 
+    id: str = ""
+    """Name by which the lines of the version refer to it; needed only there."""
     origins: tuple[str, ...] = ()
     """Countries of origin, alpha-2, or names of the file's `origin_groups`; none = any."""
     preference: tuple[str, ...] = ()
-    """Beginnings of preference codes, one of which must be claimed; none = the origin alone suffices."""
+    """Beginnings of preference codes in digits, or whole codes in letters, one of which must be claimed; none = the
+    origin alone suffices. Example: ["3", "KR"]."""
     reference: str
     verified: bool = False
     note: str = ""
@@ -51,6 +54,16 @@ class TariffVersion(Dated, frozen=True, kw_only=True):
     """Name of a CSV file beside this one that holds more of them."""
     preferences: tuple[Preference, ...] = ()
     """The first that fits and names a rate goes before the ordinary rate."""
+    defaults: dict[str, str] = msgspec.field(default_factory=dict)
+    """Rate by prefix of what neither `rates` nor `lines` name, before `default`; assessments note it too."""
+    default_reference: str = ""
+    """Reference of `default` and `defaults`; absent = that of the version."""
+    source: str = ""
+    """Publisher and file of the rates. Example: "USITC, Harmonized Tariff Schedule 2025, basic edition"."""
+    edition: date | None = None
+    """Day of the edition that the rates show; None = unknown."""
+    licence: str = ""
+    """Terms under which the source may be used. Example: "Open Government Licence v3.0"."""
 
 
 class TariffFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -73,7 +86,7 @@ class TariffRate:
     reference: str
     verified: bool
     assumed: bool = False
-    """It is the default."""
+    """It is a default: no line names the goods."""
     preferential: bool = False
 
 
@@ -88,7 +101,9 @@ class PreferenceTable:
     def fits(self, origin: str, preference: str) -> bool:
         """Return whether these rates apply to goods of the origin with the claimed preference code."""
         return (not self.origins or origin in self.origins) and (
-            not self.preference or preference.startswith(self.preference)
+            not self.preference
+            or preference in self.preference
+            or (preference.isdigit() and preference.startswith(self.preference))
         )
 
 
@@ -107,17 +122,24 @@ class RateTable:
     default: int
     """Place of the default; -1 where there is none."""
     preferences: tuple[PreferenceTable, ...]
+    defaults: dict[str, int] = field(default_factory=dict)
+    """Place in `rates` by prefix of what no other prefix names, before the default."""
+    source: str = ""
+    """Publisher and file of the rates; empty where the law does not state it."""
+    edition: date | None = None
+    """Day of the edition that the rates show; None = unknown."""
+    licence: str = ""
     _widths: tuple[int, ...] = ()
     _rows: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Find the lengths of prefix that occur, the longest first."""
-        held = [self.prefixes, *(each.prefixes for each in self.preferences)]
+        held = [self.prefixes, self.defaults, *(each.prefixes for each in self.preferences)]
         self._widths = tuple(sorted({len(prefix) for prefixes in held for prefix in prefixes}, reverse=True))
 
     @property
     def lines(self) -> int:
-        """Rates by prefix, preferential ones too, without the default."""
+        """Rates by prefix, preferential ones too, without the defaults."""
         return len(self.prefixes) + sum(len(each.prefixes) for each in self.preferences)
 
     def find(self, code: str, origin: str = "", preference: str = "") -> int:
@@ -137,6 +159,8 @@ class RateTable:
             if each.fits(origin, preference) and (found := self._longest(each.prefixes, code)) is not None:
                 return found
         found = self._longest(self.prefixes, code)
+        if found is None:
+            found = self._longest(self.defaults, code)
         return self.default if found is None else found
 
     def _longest(self, prefixes: dict[str, int], code: str) -> int | None:
@@ -162,19 +186,6 @@ class Tariff:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One rate of one prefix and its time; `group` is the place of its preference, -1 for ordinary rates."""
-
-    group: int
-    code: str
-    rate: str
-    start: date
-    to: date
-    reference: str
-    verified: bool
-
-
 def read_tariff(file: str, text: str, csv_text: Callable[[str], str | None] = lambda _name: None) -> Tariff:
     """Read and check a tariff; LawFileError names the file, the line and the entry that cannot be applied.
 
@@ -188,6 +199,7 @@ class _Reader:
         self.source, self.file, self.csv_text = source, file, csv_text
         self.written = source.convert(TariffFile)
         self.parsed: dict[str, ParsedRate] = {}
+        self.rates: dict[TariffRate, int] = {}
 
     def read(self) -> Tariff:
         written, tables = self.written, list[RateTable]()
@@ -196,117 +208,142 @@ class _Reader:
         for place, version in enumerate(written.versions):
             here = ("versions", place)
             self._reference((*here, "reference"), version.reference)
+            if version.default_reference:
+                self._reference((*here, "default_reference"), version.default_reference)
             if tables and (tables[-1].to is None or version.start != tables[-1].to + _DAY):
                 raise self.source.error(
                     here, "does not begin on the day after the version before it ends: a gap or an overlap"
                 )
             if version.to and version.to < version.start:
                 raise self.source.error(here, f"ends on {version.to} before it begins on {version.start}")
-            if version.default:
-                self._rate((*here, "default"), version.default)
             tables += self._tables(here, version)
         return Tariff(written.tariff, written.references, tuple(tables))
 
     def _tables(self, path: Path, version: TariffVersion) -> Iterator[RateTable]:
         """Cut a version at each day on which one of its lines changes."""
-        lines = list(self._lines(path, -1, version.rates, version.lines, version, version.reference, version.verified))
+        places = {each.id: place for place, each in enumerate(version.preferences) if each.id}
         for place, each in enumerate(version.preferences):
             at = (*path, "preferences", place)
+            if each.id and places[each.id] != place:
+                raise self.source.error((*at, "id"), f"{each.id!r} is the id of two preferences; give each its own")
             self._reference((*at, "reference"), each.reference)
             self._countries((*at, "origins"), tuple(o for o in each.origins if o not in self.written.origin_groups))
-            for digit in each.preference:
-                if not re.fullmatch(r"\d{1,3}", digit):
-                    raise self.source.error((*at, "preference"), f"{digit!r} does not begin a preference code")
-            lines += self._lines(at, place, each.rates, each.lines, version, each.reference, each.verified)
+            for code in each.preference:
+                if not re.fullmatch(_CODE_OF_PREFERENCE, code):
+                    raise self.source.error(
+                        (*at, "preference"),
+                        f"{code!r} does not begin a preference code in digits, and is no code in letters",
+                    )
+        parts = list(self._group(path, -1, version, version, places))
+        for place, each in enumerate(version.preferences):
+            parts += self._group((*path, "preferences", place), place, each, version, {})
+        lines = LineColumns.joined(parts)
         last = version.to or date.max
-        days = {version.start} | {line.start for line in lines}
-        days |= {line.to + _DAY for line in lines if line.to < last}
-        cuts = sorted(days)
+        days = {version.start.toordinal(), *np.unique(lines.start).tolist()}
+        days |= {day + 1 for day in np.unique(lines.to).tolist() if day < last.toordinal()}
+        cuts = [date.fromordinal(day) for day in sorted(days)]
         if len(cuts) > _CUTS_MAX:
             raise self.source.error(
                 path, f"its lines change on {len(cuts)} days; at most {_CUTS_MAX}: write several versions"
             )
         for start, end in zip(cuts, [*(day - _DAY for day in cuts[1:]), last], strict=True):
-            yield self._table(path, version, lines, start, end)
+            yield self._table(path, version, lines.on_days(start, end), start, end)
 
-    def _table(self, path: Path, version: TariffVersion, lines: list[_Line], start: date, end: date) -> RateTable:
-        numbers: dict[TariffRate, int] = {}
-        prefixes: list[dict[str, int]] = [{} for _ in range(len(version.preferences) + 1)]
-        for line in lines:
-            if line.start <= start and end <= line.to:
-                rate = TariffRate(
-                    line.rate, self.parsed[line.rate], line.reference, line.verified, preferential=line.group >= 0
-                )
-                # The group -1 of ordinary rates is the last.
-                if line.code in prefixes[line.group]:
-                    raise self.source.error(path, f"two rates of {line.code} hold on {start}; keep one")
-                prefixes[line.group][line.code] = numbers.setdefault(rate, len(numbers))
-        default = -1
-        if version.default:
-            verified = version.verified and self.written.references[version.reference].verified
-            rate = TariffRate(version.default, self.parsed[version.default], version.reference, verified, assumed=True)
-            default = numbers.setdefault(rate, len(numbers))
+    def _table(self, path: Path, version: TariffVersion, lines: LineColumns, start: date, end: date) -> RateTable:
+        named = np.unique(lines.rate)
+        place = np.searchsorted(named, lines.rate)
+        known = list(self.rates)
+        rates = [known[number] for number in named.tolist()]
+        prefixes = list[dict[str, int]]()
+        # The group -1 of ordinary rates is the last.
+        for group in [*range(len(version.preferences)), -1]:
+            at = lines.group == group
+            codes = lines.code[at].tolist()
+            prefixes.append(dict(zip(codes, place[at].tolist(), strict=True)))
+            if len(prefixes[-1]) < len(codes):
+                twice = next(code for code, count in Counter(codes).items() if count > 1)
+                raise self.source.error(path, f"two rates of {twice} hold on {start}; keep one")
+        reference = version.default_reference or version.reference
+        defaults = dict[str, int]()
+        for code, text in (version.defaults | ({"": version.default} if version.default else {})).items():
+            at_text = (*path, "defaults", code) if code else (*path, "default")
+            if code and not re.fullmatch(PREFIX, code):
+                raise self.source.error(at_text, f"{code!r} is no prefix of 2 to 10 digits")
+            self._rate(at_text, text)
+            verified = self._verified(version.verified, reference)
+            rates.append(TariffRate(text, self.parsed[text], reference, verified, assumed=True))
+            defaults[code] = len(rates) - 1
         return RateTable(
             self.written.tariff,
             start,
             None if end == date.max else end,
             version.reference,
-            version.verified and self.written.references[version.reference].verified,
-            list(numbers),
+            self._verified(version.verified, version.reference),
+            rates,
             prefixes[-1],
-            default,
+            defaults.pop("", -1),
             tuple(
                 PreferenceTable(self._origins(each), each.preference, prefixes[place])
                 for place, each in enumerate(version.preferences)
             ),
+            defaults,
+            version.source,
+            version.edition,
+            version.licence,
         )
 
-    def _lines(
-        self, path: Path, group: int, rates: dict[str, str], file: str, version: TariffVersion,
-        reference: str, verified: bool,
-    ) -> Iterator[_Line]:  # fmt: skip
+    def _group(
+        self, path: Path, group: int, entry: TariffVersion | Preference, version: TariffVersion, places: dict[str, int]
+    ) -> Iterator[LineColumns]:
+        """Yield the lines of a version or of one of its preferences: those of the file itself, and those of its file of lines."""
         last = version.to or date.max
-        doubted = not (verified and self.written.references[reference].verified)
-        for code, text in rates.items():
+        clauses = []
+        for code, text in entry.rates.items():
             at = (*path, "rates", code)
-            if not re.fullmatch(r"\d{2,10}", code):
+            if not re.fullmatch(PREFIX, code):
                 raise self.source.error(at, f"{code!r} is no prefix of 2 to 10 digits")
             self._rate(at, text)
-            yield _Line(group, code, text, version.start, last, reference, not doubted)
-        if file:
-            yield from self._filed((*path, "lines"), group, file, version, reference, doubted)
+            clauses.append(
+                [Clause(group, self._number(text, entry.reference, entry.verified, group), version.start, last)]
+            )
+        yield LineColumns.of_clauses(list(entry.rates), np.arange(len(clauses)), clauses)
+        if not entry.lines:
+            return
+        csv_text = self.csv_text(entry.lines)
+        if csv_text is None:
+            raise self.source.error((*path, "lines"), f"{entry.lines!r} is no tariff*.csv beside this file")
 
-    def _filed(
-        self, at: Path, group: int, file: str, version: TariffVersion, reference: str, doubted: bool
-    ) -> Iterator[_Line]:
-        text = self.csv_text(file)
-        if text is None:
-            raise self.source.error(at, f"{file!r} is no tariff*.csv beside this file")
-        name = f"{self.file.rpartition('/')[0]}/{file}".lstrip("/")
-        rows = csv.DictReader(io.StringIO(text))
-        known = list(rows.fieldnames or ())
-        if not {"code", "rate"} <= set(known) <= set(COLUMNS):
-            raise LawFileError(name, 1, "", f"has the columns {known}; code and rate are needed, of {COLUMNS}")
-        for count, row in enumerate(rows, start=1):
-            line, code = rows.line_num, (row["code"] or "").strip()
-            if count > LINES_MAX:
-                raise LawFileError(name, line, "", f"holds more than {LINES_MAX} lines; divide the tariff")
-            if None in row or None in row.values():
-                raise LawFileError(name, line, code, f"has not {len(known)} values, as the header has")
-            if not re.fullmatch(r"\d{2,10}", code):
-                raise LawFileError(name, line, "code", f"{code!r} is no prefix of 2 to 10 digits")
-            try:
-                start, end = (_day(row.get("from")) or version.start), (_day(row.get("to")) or version.to or date.max)
-                self._parse(row["rate"])
-            except ValueError as error:
-                raise LawFileError(name, line, code, str(error)) from None
-            if end < start or start < version.start or end > (version.to or date.max):
-                raise LawFileError(name, line, code, "its days are in the wrong order, or outside the version's")
-            named = row.get("reference") or reference
-            if named not in self.written.references:
-                raise LawFileError(name, line, code, f"{named!r} is not described under 'references' of {self.file}")
-            verified = not doubted and self.written.references[named].verified
-            yield _Line(group, code, row["rate"], start, end, named, verified)
+        def clauses_of(values: dict[str, str]) -> list[Clause]:
+            self._parse(values["rate"])
+            start, end = (_day(values.get("from")) or version.start), (_day(values.get("to")) or last)
+            if end < start or start < version.start or end > last:
+                raise ValueError("its days are in the wrong order, or outside the version's")
+            found = []
+            for name in (values.get("preferences") or "").split() or [""]:
+                if name and name not in places:
+                    raise ValueError(f"{name!r} is the id of no preference of the version")
+                owner: TariffVersion | Preference = version.preferences[places[name]] if name else entry
+                reference = values.get("reference") or owner.reference
+                if reference not in self.written.references:
+                    raise ValueError(f"{reference!r} is not described under 'references' of {self.file}")
+                of_group = places[name] if name else group
+                # A reference of the line's own does not lift the doubt about that of its group.
+                verified = self._verified(owner.verified, owner.reference)
+                number = self._number(values["rate"], reference, verified, of_group)
+                found.append(Clause(of_group, number, start, end))
+            return found
+
+        name = f"{self.file.rpartition('/')[0]}/{entry.lines}".lstrip("/")
+        yield read_lines(name, csv_text, clauses_of)
+
+    def _number(self, text: str, reference: str, verified: bool, group: int) -> int:
+        rate = TariffRate(
+            text, self.parsed[text], reference, self._verified(verified, reference), preferential=group >= 0
+        )
+        return self.rates.setdefault(rate, len(self.rates))
+
+    def _verified(self, verified: bool, reference: str) -> bool:
+        return verified and self.written.references[reference].verified
 
     def _origins(self, preference: Preference) -> frozenset[str]:
         groups = self.written.origin_groups

@@ -1,5 +1,7 @@
 """Which rate each line of goods has by the tariff, for its code, origin and preference, and by the season."""
 
+from string import ascii_uppercase
+
 import numpy as np
 
 from services.revenue.law.assess.valuation.values import Values
@@ -12,7 +14,7 @@ from services.revenue.law.program.program import Program, TariffUse
 
 _MONTHS = np.array([0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335], dtype=np.int64)
 """Days of the leap year before each month."""
-_PREFERENCES = frozenset("023456789")
+_PREFERENCES = frozenset("023456789" + ascii_uppercase)
 
 
 class RateChoice:
@@ -59,7 +61,7 @@ class RateChoice:
     def _note_preferences(self, rate: Int64, chosen: Int64, items: Int64 | slice, row: Int64) -> None:
         """Note what is claimed and not given, where the charge goes by a tariff, though perhaps not for these goods."""
         if self._claims is None:
-            # First digit 1 is no preference.
+            # First digit 1 is no preference; a letter begins the code of a programme.
             self._claims = self._filings.preference.map(lambda code: code[:1] in _PREFERENCES, np.bool_)
         claimed = self._claims[items]
         if some(claimed):

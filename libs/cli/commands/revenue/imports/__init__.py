@@ -1,0 +1,1 @@
+"""`luxor revenue import`: published files of tariffs and rates, read and checked."""

@@ -12,6 +12,8 @@ WORDS: Final = {
     "SCHEME_NOT_OPEN": "the scheme is not open for this consignment and was not applied",
     "FREIGHT_NOT_DECLARED": "no freight declared; assumed to be included in the price",
     "INSURANCE_NOT_DECLARED": "no insurance declared; assumed to be included in the price",
+    "FREIGHT_BY_DEFAULT": "no freight declared; the law's default was added to the value",
+    "INSURANCE_BY_DEFAULT": "no insurance declared; the law's default was added to the value",
     "TAX_TAKEN_OUT": "the tax charged at sale was taken out of the prices",
     "CODE_MISSING": "an item over the limit has no commodity code; the tariff's default rate was assumed",
     "DEFAULT_DUTY_RATE": "the tariff has no rate for a code; its default rate was assumed",

@@ -10,7 +10,15 @@ from fractions import Fraction
 import msgspec
 
 from services.revenue.law.program.program import Program
-from services.revenue.law.source.rulebook import Base, Condition, NotCovered, Position, Rulebook, SchemeRule
+from services.revenue.law.source.rulebook import (
+    Base,
+    Condition,
+    NotCovered,
+    Position,
+    Rulebook,
+    SchemeRule,
+    StatutoryDefault,
+)
 from tests.revenue.law.oracle_charges import (
     EDGE,
     LARGEST,
@@ -154,14 +162,19 @@ class _One(Charging):
                     notes.add(self.judge.missing(names, filed.items[line.item or 0]))
             if any(self.of_sales(book.schemes[name]) for name, _ in filed.schemes if name in book.schemes):
                 notes.add("SCHEME_NOT_OPEN")
+        added = {name: self.default_of(name) for name in ("freight", "insurance")}
         told = {
-            "FREIGHT_NOT_DECLARED": filed.freight is None,
-            "INSURANCE_NOT_DECLARED": filed.insurance is None,
+            "FREIGHT_NOT_DECLARED": filed.freight is None and not added["freight"],
+            "INSURANCE_NOT_DECLARED": filed.insurance is None and not added["insurance"],
+            "FREIGHT_BY_DEFAULT": bool(added["freight"]),
+            "INSURANCE_BY_DEFAULT": bool(added["insurance"]),
             "TAX_TAKEN_OUT": bool(filed.includes_tax),
             "WITHIN_LIMIT": bool(first) and all(self.within[first]),
             "OVER_LIMIT": first in self.judge.judged.known and not all(self.within[first]),
             "SCHEME_NOT_OPEN": any(self.states.values()) and all(line.scheme == "none" for line in charges),
-            "UNVERIFIED_VALUE": self.doubted(base, book.exchange, book.law_date_reference) or self.judge.judged.doubted,
+            "UNVERIFIED_VALUE": self.doubted(base, book.exchange, book.law_date_reference)
+            or self.judge.judged.doubted
+            or any(self.doubted(default) for default in added.values() if default),
             "NOT_COVERED": any(self.concerned(gap) for gap in book.not_covered),
             "REGION_NOT_RECOGNISED": bool(filed.region) and self.regions.isdisjoint({plain_region(filed.region)}),
         }
@@ -226,7 +239,18 @@ class _One(Charging):
                     else self.without_tax(part, item)
                     for part, net, item in zip(parts[name], self.nets, self.filed.items, strict=True)
                 ]
+            if default := self.default_of(name):
+                base = sum(sum(parts[part]) for part in default.components)
+                percent = Fraction(default.percent.rstrip("% ")) / 100
+                parts[name] = shared(rounded(base * percent, self.book.exchange.mode, self.exchange_unit), goods)
         return parts
+
+    def default_of(self, name: str) -> StatutoryDefault | None:
+        """What the law adds for a cost that is not declared."""
+        if name == "clearance_fee" or getattr(self.filed, name) is not None:
+            return None
+        entries = self.book.defaults.get(name, ())  # type: ignore[call-overload]
+        return next((each for each in entries if held(each, self.day) and self.fits(each.condition, None)), None)
 
     def told(self, names: tuple[str, ...], currency: str) -> tuple[list[int | None], int | None]:
         """What each item and the whole count by a measure where they are told in a currency; None where they are not."""
@@ -236,6 +260,8 @@ class _One(Charging):
         whole = sum(self.nets) if "goods" in wanted and None not in items else None
         for name in wanted & {"freight", "insurance", "clearance_fee"}:
             money: tuple[int, str] | None = getattr(filed, name)
+            # What the law adds is in its own currency.
+            whole = None if self.default_of(name) else whole
             if money and money[0] and whole is not None:
                 whole = whole + money[0] if money[1] == currency and name not in taxed else None
         return items if wanted == {"goods"} else [None] * len(items), whole

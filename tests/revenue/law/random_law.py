@@ -143,6 +143,22 @@ def _reliefs(draw: st.DrawFn) -> list[dict[str, Any]]:
     return entries
 
 
+def _defaults(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw what stands in for costs that are not declared, in about half of the rulebooks."""
+    drawn: dict[str, Any] = {}
+    for name, parts in (("freight", [["goods"]]), ("insurance", [["goods"], ["goods", "freight"], ["freight"]])):
+        entries = []
+        for only in [*_pick(draw, ON_ROWS, 2), *draw(st.sampled_from([[], [None]]))]:
+            entry: dict[str, Any] = {"from": draw(st.dates(FIRST, date(2022, 12, 31))), "reference": _reference(draw)}
+            entry |= {
+                "percent": draw(st.sampled_from(["20 %", "1.125 %", "100 %"])),
+                "of": draw(st.sampled_from(parts)),
+            }
+            entries.append(entry | ({"only": only} if only else {}))
+        drawn |= {name: entries} if entries and draw(st.booleans()) else {}
+    return drawn
+
+
 def _returned(draw: st.DrawFn) -> list[dict[str, Any]]:
     entries = []
     for only in _pick(draw, ON_RETURNS, 2) or [{}]:
@@ -188,7 +204,7 @@ def rulebooks(draw: st.DrawFn) -> str:
         "unit": draw(st.sampled_from(["0.01 EUR", "1.00 EUR"])),
         "reference": "act",
     }
-    return text_of(limits, reliefs, exchange, law_date=draw(st.sampled_from(DATES)))
+    return text_of(limits, reliefs, exchange, law_date=draw(st.sampled_from(DATES)), defaults=_defaults(draw))
 
 
 EXCHANGED = {"table": "utopia", "date": "acceptance", "mode": "down", "unit": "0.01 EUR", "reference": "act"}

@@ -62,7 +62,7 @@ def test_words_of_the_law_are_numbered_as_they_are_listed(kind: object, words: t
 
 def test_problems_and_notes_have_numbers_of_their_own() -> None:
     assert [int(each) for each in Reason] == list(range(9))
-    assert [int(each) for each in Note] == [1 << bit for bit in range(32)]
+    assert [int(each) for each in Note] == [1 << bit for bit in range(34)]
 
 
 def test_a_code_is_in_a_set_where_any_of_its_beginnings_is() -> None:

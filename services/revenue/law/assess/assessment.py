@@ -1,5 +1,6 @@
 """The law of revenue over a batch: from consignments as filed to what is owed, by whom, to whom, and by which rule."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from services.revenue.law.assess.remarks import Uncovered, remark
 from services.revenue.law.assess.returns import remark_returns
 from services.revenue.law.assess.review import reviewed_amounts, unreviewed
 from services.revenue.law.assess.valuation.valuation import value
+from services.revenue.law.assess.valuation.values import Defaults
 from services.revenue.law.batch.arithmetic import Flags, Int64, some
 from services.revenue.law.batch.charge_lines import Lines
 from services.revenue.law.batch.filings import Filings
@@ -58,6 +60,8 @@ class Assessment:
     """Of each charge: some value that decided it is not verified."""
     reviewed: Int64
     """By row how much of what is owed rests on reviewed law alone."""
+    defaults: Mapping[int, Defaults]
+    """Per component (its place in COMPONENTS) what the law added where it is not declared."""
     uncovered: list[Uncovered]
     """What may be owed beside the charges and is not computed, with the items that it concerns."""
 
@@ -163,6 +167,7 @@ def assess(
         eligibility=eligibility,
         unreviewed=unreviewed_lines,
         reviewed=reviewed_amounts(lines, unreviewed_lines, filings.rows),
+        defaults=values.defaults,
         uncovered=uncovered,
     )
 

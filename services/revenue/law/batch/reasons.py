@@ -64,3 +64,6 @@ class Note(IntFlag):
     """A return is charged, and the loaded law has no relief of returned goods from the charge."""
     EXPORT = 1 << 31
     """The goods are declared for export: no charges of an import are owed."""
+    FREIGHT_BY_DEFAULT = 1 << 32
+    """No freight is declared, and the amount that the law provides for this case is in the value."""
+    INSURANCE_BY_DEFAULT = 1 << 33

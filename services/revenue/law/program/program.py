@@ -222,6 +222,27 @@ class Outcomes:
 
 
 @dataclass(frozen=True, slots=True)
+class DefaultFacts:
+    """What stands in for a cost that is not declared, of one rulebook and its time."""
+
+    book: int
+    """Place in Program.books."""
+    component: int
+    """Place in COMPONENTS of what it stands in for."""
+    start: int
+    end: int
+    """Last day."""
+    ppm: int
+    basis: int
+    """Bits of the components that the percentage is of."""
+    condition: int
+    """Number of the condition of the consignment; -1 for none."""
+    reference: str
+    """Id of its reference."""
+    unverified: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ChargeFacts:
     """What a charge is called."""
 
@@ -325,6 +346,8 @@ class Program:
     """Ids of the references of limits and reliefs; apart from `references`, for answers tell those of charges alone."""
     sharing: Sharing = field(default_factory=Sharing)
     """Whose revenue charges are."""
+    defaults: list[DefaultFacts] = field(default_factory=list)
+    """What stands in for costs that are not declared; of several that fit the first is taken."""
     coverage: list[Coverage] = field(default_factory=list)
     """What rulebooks say of their own bounds, of those that say anything."""
 

@@ -8,7 +8,15 @@ from typing import Protocol, TypeVar
 
 from libs.customs.countries import COUNTRIES, ORIGINS
 from services.revenue.law.source.rates import parse_amount
-from services.revenue.law.source.rulebook import Charge, Condition, Position, Rulebook, asks_of_items
+from services.revenue.law.source.rulebook import (
+    Charge,
+    Condition,
+    Limit,
+    Position,
+    Rulebook,
+    StatutoryDefault,
+    asks_of_items,
+)
 from services.revenue.law.source.yaml_source import LawFileError, Path, Source
 
 FOREVER = date(9999, 12, 31)
@@ -174,6 +182,17 @@ class Checks:
         if last_day(entry) < entry.start:
             raise self.error(path, f"ends on {entry.to} before it begins on {entry.start}")
 
+    def reached(self, path: Path, entries: Sequence[Limit | StatutoryDefault], place: int) -> None:
+        """Refuse an entry that an earlier one without conditions precedes on some day."""
+        entry = entries[place]
+        for earlier in entries[:place]:
+            if earlier.condition is None and overlapping(earlier, entry):
+                raise self.error(
+                    path,
+                    f"is never reached from {max(earlier.start, entry.start)} on: the entry from {earlier.start} "
+                    "before it fits always; put the one without 'only' last",
+                )
+
     def dated(
         self,
         path: Path,
@@ -231,6 +250,7 @@ def _shape(code: str) -> str:
 def _regions_of(book: Rulebook) -> set[str]:
     asked: list[Condition | None] = [limit.condition for limits in book.limits.values() for limit in limits]
     asked += [relief.condition for reliefs in book.reliefs.values() for relief in reliefs]
+    asked += [entry.condition for entries in book.defaults.values() for entry in entries]
     for charge in book.charges:
         asked += conditions_of(charge)
     return {region for condition in asked if condition for region in condition.region}

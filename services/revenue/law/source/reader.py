@@ -84,6 +84,7 @@ class _Checks(Checks):
         for place, entry in enumerate(book.customs_value):
             if "customs_value" in entry.base:
                 raise self.error(("customs_value", place, "base"), "the customs value cannot be made of itself")
+        self._defaults()
         self._limits()
         self._reliefs()
         self._schemes()
@@ -113,6 +114,25 @@ class _Checks(Checks):
                 if area not in book.areas:
                     raise self.error((*here, "areas", at), f"{area!r} is not an area of this rulebook")
 
+    def _defaults(self) -> None:
+        for name, entries in self.book.defaults.items():
+            if not entries:
+                raise self.error(("defaults", name), "has no entry")
+            for place, entry in enumerate(entries):
+                here = ("defaults", name, place)
+                self.order(here, entry)
+                self.reference((*here, "reference"), entry.reference)
+                try:
+                    parse_share(entry.percent)
+                except ValueError as error:
+                    raise self.error((*here, "percent"), str(error)) from None
+                if not entry.components or (name == "freight" and "freight" in entry.components):
+                    raise self.error(
+                        (*here, "of"), "names nothing, or the freight itself; say of what the percentage is"
+                    )
+                self.condition((*here, "only"), entry.condition, items=False)
+                self.reached(here, entries, place)
+
     def _limits(self) -> None:
         named = _limits_named(self.book.charges, self.book.not_covered)
         for name, limits in self.book.limits.items():
@@ -131,13 +151,7 @@ class _Checks(Checks):
                 self._measure((*here, "measure"), limit.measure)
                 self.condition((*here, "only"), limit.condition, items=False)
                 self.codes((*here, "excluded"), limit.excluded)
-                for earlier in limits[:place]:
-                    if earlier.condition is None and limit.condition is not None and overlapping(earlier, limit):
-                        raise self.error(
-                            here,
-                            f"is never reached from {max(earlier.start, limit.start)} on: the entry from {earlier.start} "
-                            "before it fits always; put the one without 'only' last",
-                        )
+                self.reached(here, limits, place)
 
     def _measure(self, path: Path, measure: tuple[str, ...]) -> None:
         if not measure:

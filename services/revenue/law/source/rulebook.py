@@ -71,6 +71,21 @@ class Base(Dated, frozen=True, kw_only=True):
     base: tuple[Component, ...]
 
 
+class StatutoryDefault(Dated, frozen=True, kw_only=True):
+    """What the law adds to the value of goods whose freight or insurance the filing does not declare.
+
+    Of entries that hold on a day the first in the file whose `only` fits is taken; without one the cost is assumed to be in the
+    price. It belongs to the value that charges and limits go by, and not to what is paid.
+    """
+
+    percent: str
+    """Such as `20 %`, rounded as `exchange` says."""
+    components: tuple[Literal["goods", "freight"], ...] = msgspec.field(name="of")
+    """What the percentage is of: the goods, for insurance perhaps with the freight, declared or added."""
+    condition: "Condition | None" = msgspec.field(default=None, name="only")
+    """Conditions of the consignment, such as its mode of transport; conditions of items are refused here."""
+
+
 class Returned(_Strict, frozen=True, kw_only=True):
     """What the first MRN of goods that come back must prove: that they left the jurisdiction, and within which time they are back."""
 
@@ -414,6 +429,8 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
     """Left out: the prices of goods alone."""
     references: dict[str, Reference]
     customs_value: tuple[Base, ...]
+    defaults: dict[Literal["freight", "insurance"], tuple[StatutoryDefault, ...]] = {}
+    """What stands in for a cost that is not declared. Left out: it is assumed to be in the price."""
     limits: dict[str, tuple[Limit, ...]]
     reliefs: dict[str, tuple[Relief, ...]] = {}
     refunds: tuple[Refund, ...] = ()

@@ -15,7 +15,7 @@ from services.revenue.law.batch.units import MASSES, REPORTED
 from services.revenue.law.program.beneficiaries import KINDS
 from services.revenue.law.program.program import COLLECTORS, DEBTORS, EVERYTHING, SCHEMES, TESTS
 from services.revenue.law.source.rates import percent_text
-from services.revenue.law.source.rulebook import PPM, Test
+from services.revenue.law.source.rulebook import COMPONENTS, PPM, Test
 from services.revenue.law.text.assessment_columns import SENTENCES, quantities_of, sentences_of
 
 _CHARGE = {
@@ -109,7 +109,7 @@ class Explanation:
     assumed: list[str]
     """What was assumed or is not verified."""
     references: list[str]
-    """Ids of the references that `found` names, of limits, reliefs and shares of revenue, each once."""
+    """Ids of the references of limits, reliefs, statutory defaults and shares of revenue, each once."""
 
 
 def explain(assessment: Assessment, row: int) -> Explanation:
@@ -132,13 +132,33 @@ def explain(assessment: Assessment, row: int) -> Explanation:
     found += [f"Items are relieved, up to the amount that the law relieves ({reference})." for reference in gifts]
     found += [f"Goods that come back are relieved ({reference})." for reference in returned]
     assumed = [sentence for note, sentence in _ASSUMED.items() if notes & note]
+    added = _default_sentences(assessment, row, currency)
+    assumed += [f"{sentence} ({reference})." for sentence, reference in added]
     uncovered = uncovered_of(assessment, row) if notes & Note.NOT_COVERED else []
     assumed += [f"Not covered by the loaded law: {each}." for each in uncovered]
     lines = [_line(assessment, at, currency) for at in range(*assessment.offsets[row : row + 2].tolist())]
     shared = _shared(assessment, row, book.jurisdiction)
     found += [f"{sentence} ({reference})." for sentence, reference in shared]
-    references = dict.fromkeys([*chain(*limits.values()), *gifts, *returned, *(reference for _, reference in shared)])
+    named = (reference for _, reference in (*added, *shared))
+    references = dict.fromkeys([*chain(*limits.values()), *gifts, *returned, *named])
     return Explanation(lines, found, assumed, list(references))
+
+
+def _default_sentences(assessment: Assessment, row: int, currency: str) -> list[tuple[str, str]]:
+    """Return what the law adds for costs that the filing does not declare; each sentence with the id of its reference."""
+    found = []
+    for component, defaults in assessment.defaults.items():
+        if defaults.entry[row] >= 0:
+            facts = assessment.program.defaults[int(defaults.entry[row])]
+            parts = [name for at, name in enumerate(COMPONENTS) if facts.basis >> at & 1]
+            found.append(
+                (
+                    f"No {COMPONENTS[component]} declared: the law's {percent_text(facts.ppm)} of {' and '.join(parts)} "
+                    f"was added to the value, {money_text(int(defaults.amount[row]), currency)}",
+                    facts.reference,
+                )
+            )
+    return found
 
 
 def _shared(assessment: Assessment, row: int, jurisdiction: str) -> list[tuple[str, str]]:

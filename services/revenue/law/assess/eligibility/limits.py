@@ -209,6 +209,9 @@ def _compare_in_own_currency(
         amount = np.where((measure >> place & 1) == 1, column.values, 0)
         taxed = filings.includes_tax.values & ((program.regimes.taxed_parts[values.regime] >> place & 1) == 1)
         told &= (amount == 0) | ((currency.map(place_of, np.int64) == wanted) & ~taxed)
+        if place in values.defaults:
+            # What the law adds is in its own currency.
+            told &= ((measure >> place & 1) == 0) | (values.defaults[place].entry < 0)
         whole += amount
     test.whole = _on_side(told, test.whole, test.most, whole + strict <= minor)
     if test.each is not None:

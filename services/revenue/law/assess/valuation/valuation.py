@@ -11,8 +11,9 @@ import numpy as np
 from libs.columns import Ints, Strings
 from libs.customs.money import MAX_MINOR
 from libs.customs.time import MICROS_PER_DAY
+from services.revenue.law.assess.valuation.defaults import NOT_DECLARED, default_amounts, default_entries
 from services.revenue.law.assess.valuation.money import Money
-from services.revenue.law.assess.valuation.values import Values, total_of
+from services.revenue.law.assess.valuation.values import Defaults, Values, total_of
 from services.revenue.law.batch.arithmetic import (
     LARGEST,
     Flags,
@@ -55,7 +56,8 @@ def days_of_law(filings: Filings, date_kinds: Int64, accepted: Int64, notes: Int
 def value(program: Program, filings: Filings, conditions_of: Callable[[Values], Conditions] | None = None) -> Values:
     """Value a batch: find its law, convert its money, take tax out of prices, apportion freight and insurance.
 
-    `conditions_of` tests the program's conditions over the batch; it is asked for only where a rate of tax hangs on them.
+    Adds what the law adds for costs that are not declared. `conditions_of` tests the program's conditions over the batch; it
+    is asked for only where a rate of tax or such a default depends on them.
     """
     values = _under_law(program, filings)
     counts = filings.offsets[1:] - filings.offsets[:-1]
@@ -73,26 +75,37 @@ def value(program: Program, filings: Filings, conditions_of: Callable[[Values], 
     components = values.components
     components[0] = goods
     base = program.regimes.customs_base[values.regime]
-    customs, price = totals * (base & 1), totals.copy()
-    for place, column, currency, note in (
-        (1, filings.freight, filings.freight_currency, Note.FREIGHT_NOT_DECLARED),
-        (2, filings.insurance, filings.insurance_currency, Note.INSURANCE_NOT_DECLARED),
-        (3, filings.clearance_fee, filings.clearance_fee_currency, None),
-    ):
-        if note is not None:
-            values.notes |= ~column.valid * int(note)
-        if not some(column.values != 0):
-            continue
-        amounts = _row_money(values, money, column, currency)
-        components[place] = _shared(program, filings, values, place, amounts, goods)
-        if values.untaxed is not None:
-            amounts = row_totals(components[place], filings.item_row, filings.rows)
-        price += amounts
-        customs += amounts * (base >> place & 1)
+    customs, price, added = totals * (base & 1), totals.copy(), np.zeros(filings.rows, dtype=np.int64)
+    for place, column, currency in consignment_amounts(filings):
+        if some(column.values != 0):
+            amounts = _row_money(values, money, column, currency)
+            components[place] = _shared(program, filings, values, place, amounts, goods)
+            if values.untaxed is not None:
+                amounts = row_totals(components[place], filings.item_row, filings.rows)
+            price += amounts
+            customs += amounts * (base >> place & 1)
+        if place in NOT_DECLARED:
+            values.notes |= ~column.valid * int(NOT_DECLARED[place])
+            entry = default_entries(program, filings, values, place, ~column.valid, conditions_of)
+            if entry is not None:
+                amounts = _add_defaults(program, filings, values, components, place, entry)
+                values.defaults[place] = Defaults(entry, amounts)
+                added += amounts
+                customs += amounts * (base >> place & 1)
     values.intrinsic, values.customs_value, values.price = totals, customs, price
     values.item_customs_value = total_of(components, base[filings.item_row], slice(None))
-    values.fail(price > LARGEST, Reason.AMOUNT_OUT_OF_BOUNDS)
+    values.fail(price + added > LARGEST, Reason.AMOUNT_OUT_OF_BOUNDS)
     return values
+
+
+def _add_defaults(
+    program: Program, filings: Filings, values: Values, components: dict[int, Int64], place: int, entry: Int64
+) -> Int64:
+    """Add what the law adds in rows without a declared cost to its component; return it by row."""
+    amounts = default_amounts(program, filings, values.regime, entry, components)
+    shares = apportion(amounts, components[0], filings.offsets, filings.item_row)
+    components[place] = components[place] + shares if place in components else shares
+    return amounts
 
 
 def _under_law(program: Program, filings: Filings) -> Values:
@@ -188,6 +201,8 @@ def components_by(program: Program, filings: Filings, values: Values, tables: In
         if place in values.components:
             amounts = _row_money(values, money, column, currency)
             components[place] = _shared(program, filings, values, place, amounts, goods)
+        if place in values.defaults:
+            _add_defaults(program, filings, values, components, place, values.defaults[place].entry)
     return components
 
 

@@ -1,7 +1,7 @@
 """Values: a batch of consignments as it is valued, item by item, in the currency of each consignment's law."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,6 +11,16 @@ from services.revenue.law.batch.reasons import Reason
 from services.revenue.law.program.plans import Plan
 
 _NONE = int(Reason.NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the law adds to the value of consignments that do not declare a cost; one element a row."""
+
+    entry: Int64
+    """Place in Program.defaults; -1 where nothing is added."""
+    amount: Int64
+    """Minor units of the row's jurisdiction."""
 
 
 @dataclass(slots=True)
@@ -44,6 +54,8 @@ class Values:
     """Of the rulebooks that occur."""
     groups: Groups
     """Rows by destination and days."""
+    defaults: dict[int, Defaults] = field(default_factory=dict)
+    """Per component what the law adds in rows that do not declare it; absent where it adds nothing."""
     all_sound: bool = True
     """No row has a reason."""
 

@@ -11,6 +11,7 @@ from libs.customs.time import day_of_date
 from services.revenue.law.batch.arithmetic import Rounding
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.law.program.compiler.coverage import coverage_of
+from services.revenue.law.program.compiler.defaults import default_references, defaults_of
 from services.revenue.law.program.compiler.limits import LimitCompiler
 from services.revenue.law.program.compiler.rates import rates_on
 from services.revenue.law.program.compiler.slots import (
@@ -120,7 +121,7 @@ class _Compiler:
             outcomes=columns_of(Outcomes, outcome_rows),
             charges=self.slots.facts,
             references=list(self.slots.rates.references),
-            legal=self.slots.rates.legal | limits.legal | _of_beneficiaries(books),
+            legal=self.slots.rates.legal | limits.legal | _of_beneficiaries(books) | default_references(books),
             sharing=Sharing(books),
             tariffs=self.slots.rates.tables,
             tariff_uses=self.slots.rates.tariff_uses(),
@@ -140,6 +141,7 @@ class _Compiler:
             relief_entries=relief_entries,
             limit_references=list(limits.references),
             coverage=coverage_of(self.books, self.conditions),
+            defaults=defaults_of(books, self.conditions),
             places=[
                 [
                     place_of(slot_rows, outcome_rows, at, slots, outcomes, self.slots.rates, of_book)

@@ -28,11 +28,13 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.jobs.v1.jobs_pb2_grpc import add_JobServiceServicer_to_server
+from luxor.revenue.v1.journal_pb2_grpc import add_JournalServiceServicer_to_server
 from luxor.revenue.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
 from luxor.revenue.v1.sales_pb2_grpc import add_SaleServiceServicer_to_server
 from luxor.revenue.v1.schemes_pb2_grpc import add_SchemeServiceServicer_to_server
 from luxor.revenue.v1.what_if_pb2_grpc import add_WhatIfServiceServicer_to_server
+from services.revenue.api.accounting.journal import JournalService
 from services.revenue.api.assessment import RevenueService
 from services.revenue.api.ledger import LedgerService
 from services.revenue.api.sales import SaleService
@@ -167,6 +169,11 @@ def assemble(start: Start) -> Sequence[Background]:
             "GetProof": looking,
             "ProveLedger": looking,
         },
+    )
+    start.server.add(
+        add_JournalServiceServicer_to_server,
+        JournalService(start.database, ledger.names),
+        roles={"ListJournal": looking},
     )
     books = bookkeeping(
         start,

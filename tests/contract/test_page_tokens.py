@@ -75,6 +75,11 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
         (20_000, 1, 0),
     ),
     "ConsistencyService.CheckConsignments": ("officer", {}, (20_000, MRN)),
+    "JournalService.ListJournal": (
+        "officer",
+        {"from_day": "2026-11-01", "to_day": "2026-11-30"},
+        (20_000, 1, 1),
+    ),
     "LedgerService.ListAccounts": ("officer", {}, ("deferred:a",)),
     "LedgerService.ListOpenItems": ("officer", {"account": "deferred:a"}, ("EUR", 20_000, MRN)),
     "LedgerService.ListBalances": ("officer", {}, ("deferred:a", "EUR")),

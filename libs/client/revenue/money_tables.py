@@ -17,8 +17,10 @@ def read_table(
     optional: Sequence[str],
     make: Callable[[Mapping[str, str], int, Callable[[str], LuxorError]], Row],
     reason: str,
+    *,
+    amount: str = "amount",
 ) -> list[Row]:
-    """Read a CSV with the columns `needed` (currency and amount among them) and any of `optional`; raise LuxorError `reason` naming the line.
+    """Read a CSV with the columns `needed` (currency and `amount` among them) and any of `optional`; raise LuxorError `reason` naming the line.
 
     `make` gets the cells of a line without blanks around them, empty where their column is left out, the amount in minor units,
     and what makes an error of a clause about the line.
@@ -32,7 +34,7 @@ def read_table(
             raise error_of(place, "has not as many cells as there are columns")
         cells = {name: (row.get(name) or "").strip() for name in (*needed, *optional)}
         try:
-            minor = parse_minor(cells["amount"], cells["currency"])
+            minor = parse_minor(cells[amount], cells["currency"])
         except (MoneyError, ValueError) as error:
             raise error_of(place, f"has an amount that is none: {error}") from None
         return make(cells, minor, lambda reason_text: error_of(place, reason_text))

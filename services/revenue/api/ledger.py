@@ -231,7 +231,7 @@ class LedgerService(LedgerServiceServicer):
 
     async def _entries_of_account(self, request: pb.ListEntriesRequest, limit: int) -> pb.ListEntriesResponse:
         first, last_day = (day_of_text(getattr(request, name), name) for name in ("from_day", "to_day"))
-        _check_days(first, last_day)
+        check_days(first, last_day)
         names = [request.account]
         currency, *numbers = await self._pages.place(request, ("", *_BEGINNING))
         place = LinePlace(*numbers)
@@ -361,7 +361,7 @@ class LedgerService(LedgerServiceServicer):
         """Compare a part of a day; the first page has the totals."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         day = day_of_text(request.day, "day")
-        _check_days(day, day, "day")
+        check_days(day, day, "day")
         (after,) = await self._pages.place(request, ("",))
         page = ComparedPage([], 0, "") if request.totals_only else await self._reconciling.page(day, after, limit)
         totals, count = ([], 0) if request.page_token else await days.totals(self._database, day)
@@ -440,7 +440,8 @@ class LedgerService(LedgerServiceServicer):
         return pb.ProveLedgerResponse(proof=proof_message(await self._proving.report(0)), done=done, until=until)
 
 
-def _check_days(first: int, last: int, path: str = "from_day") -> None:
+def check_days(first: int, last: int, path: str = "from_day") -> None:
+    """Raise Refusal for days in the wrong order, too many, or outside of the ledger's years."""
     if not FIRST_DAY <= first <= last < LAST_DAY or last - first >= DAYS_MAX:
         raise Refusal("LEDGER_DAYS_OUT_OF_BOUNDS", path=path, value=day_text(first), days_max=DAYS_MAX)
 

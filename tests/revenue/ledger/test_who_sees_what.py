@@ -41,6 +41,7 @@ ALLOWED: Final[dict[str, set[str]]] = {
     "WhatIfService/CheckRulebook": LOOKING,
     "WhatIfService/StartWhatIf": TRYING,
     "WhatIfService/GetWhatIf": TRYING,
+    "JournalService/ListJournal": LOOKING,
     "LedgerService/PutAccounts": {"officer"},
     "LedgerService/ListAccounts": LOOKING,
     "LedgerService/ListOpenItems": LOOKING,

@@ -19,6 +19,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "payments": ("revenue.ledger", "Post payments from a CSV."),
     "payouts": ("revenue.payouts", "Post payouts from a CSV, or list the posted ones."),
     "unmatched": ("revenue.ledger", "List payments that match no open item."),
+    "journal": ("revenue.accounting.journal", "Export the entries of some days, with control totals."),
+    "check-return": (
+        "revenue.accounting.vendor_return",
+        "Compare a vendor's return with the statement of its scheme number.",
+    ),
     "reconcile": (
         "revenue.reconcile",
         "Prove that ledger, assessments and statistics agree, and name each difference.",

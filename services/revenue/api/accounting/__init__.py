@@ -1,0 +1,1 @@
+"""What a treasury's office exchanges with its books and its bank."""

@@ -29,6 +29,7 @@ from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.jobs.v1.jobs_pb2_grpc import add_JobServiceServicer_to_server
 from luxor.revenue.v1.journal_pb2_grpc import add_JournalServiceServicer_to_server
+from luxor.revenue.v1.law_pb2_grpc import add_LawServiceServicer_to_server
 from luxor.revenue.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
 from luxor.revenue.v1.sales_pb2_grpc import add_SaleServiceServicer_to_server
@@ -36,6 +37,8 @@ from luxor.revenue.v1.schemes_pb2_grpc import add_SchemeServiceServicer_to_serve
 from luxor.revenue.v1.what_if_pb2_grpc import add_WhatIfServiceServicer_to_server
 from services.revenue.api.accounting.journal import JournalService
 from services.revenue.api.assessment import RevenueService
+from services.revenue.api.law.recompute import Recomputation
+from services.revenue.api.law.service import LawService
 from services.revenue.api.ledger import LedgerService
 from services.revenue.api.sales import SaleService
 from services.revenue.api.schemes import SchemeService
@@ -65,6 +68,7 @@ from services.revenue.ledger.account import DueDays
 from services.revenue.store.assessments.aggregates import apply_states, purge_shares
 from services.revenue.store.assessments.inputs import ASSESSMENT_DAYS, Inputs
 from services.revenue.store.assessments.periods import Periods
+from services.revenue.store.law.versions import LawStore
 from services.revenue.store.law_files import law_files, program_of
 from services.revenue.store.ledger.entries import PARTITIONED
 from services.revenue.store.ledger.securities import ActiveSecurities
@@ -84,7 +88,7 @@ def assemble(start: Start) -> Sequence[Background]:
     config = RevenueConfig.from_environ("revenue", start.environ)
     try:
         law = law_files(config.rulebooks, config.rates)
-        loader = LawLoader(LoadedLaw(law, program_of(law)))
+        loader = LawLoader(LoadedLaw(law, program_of(law)), LawStore(start.database), program_of)
     except (LawFileError, ProgramError) as error:
         name, place = (
             ("RATES", RATES) if str(error).startswith(("rates/", str(config.rates))) else ("RULEBOOKS", RULEBOOKS)
@@ -92,7 +96,7 @@ def assemble(start: Start) -> Sequence[Background]:
         raise ConfigError(f"LUXOR_REVENUE_{name}", f"names law that is refused: {error}", str(place)) from None
     schemes = ActiveSchemes(SchemeStore(start.database))
     accounts = ActiveSecurities(start.database, everyone=config.deferred == "everyone")
-    start.before_serving.extend((schemes.look, accounts.look))
+    start.before_serving.extend((schemes.look, accounts.look, loader.begin))
     sales = SaleStore(start.database, config.sale_term_days)
     revenue = RevenueService(
         Assessments(start.database, sales),
@@ -116,7 +120,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(
         add_SchemeServiceServicer_to_server,
-        SchemeService(schemes, lambda: loader.law.scheme_forms),
+        SchemeService(schemes, lambda: loader.latest.scheme_forms),
         roles={
             "RegisterSchemeNumbers": {Role.OPERATOR, Role.OFFICER},
             "ListSchemeNumbers": {Role.OPERATOR, Role.OFFICER, Role.ANALYST, Role.SERVICE},
@@ -132,7 +136,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(
         add_WhatIfServiceServicer_to_server,
         WhatIfService(
-            jobs, Inputs(start.database), Periods(start.database), lambda: loader.law.files, config.what_if_bands
+            jobs, Inputs(start.database), Periods(start.database), lambda: loader.latest.files, config.what_if_bands
         ),
         roles={
             "CheckRulebook": trying | {Role.OPERATOR},
@@ -140,15 +144,29 @@ def assemble(start: Start) -> Sequence[Background]:
             "GetWhatIf": trying,
         },
     )
+    start.server.add(
+        add_LawServiceServicer_to_server,
+        LawService(loader, jobs, Recomputation(loader, Inputs(start.database))),
+        roles={
+            "ProposeLaw": {Role.ANALYST, Role.OPERATOR},
+            "ReviewLaw": trying,
+            "ConfirmLaw": trying,
+            "CancelLaw": trying,
+            "RunLawCases": trying | {Role.OPERATOR},
+            "ListLawVersions": trying | {Role.OPERATOR},
+            "GetLawVersion": trying | {Role.OPERATOR},
+            "RecomputeAssessments": trying,
+        },
+    )
     traces = Traces(start, assessment_trail(start.database))
-    ledger = Ledger(start.database, lambda: loader.law.sharing)
+    ledger = Ledger(start.database, lambda: loader.latest.sharing)
     looking = {Role.OFFICER, Role.ANALYST, Role.OPERATOR}
     start.server.add(
         add_LedgerServiceServicer_to_server,
         LedgerService(
             start.database,
             ledger,
-            lambda: loader.law.jurisdictions,
+            lambda: loader.latest.jurisdictions,
             accounts.look,
             DueDays.parse(config.due_days),
         ),
@@ -178,8 +196,8 @@ def assemble(start: Start) -> Sequence[Background]:
     books = bookkeeping(
         start,
         ledger,
-        Posting(ledger, lambda: loader.law.refund_rules),
-        lambda tx, states: apply_states(tx, states, loader.law.aggregate_areas),
+        Posting(ledger, lambda: loader.latest.refund_rules),
+        lambda tx, states: apply_states(tx, states, loader.latest.aggregate_areas),
         follow_states,
         seal_seconds=config.seal_seconds,
         proof_percent=config.proof_percent,
@@ -203,6 +221,7 @@ def assemble(start: Start) -> Sequence[Background]:
         traces.run,
         *books.backgrounds,
         schemes.run,
+        loader.run,
         accounts.run,
         SaleSearchJob(GoodsSearch(start.database, sales, start.replica)).run,
         ReassessmentJob(reassessment, pause_seconds=config.reassessment_seconds).run,

@@ -80,6 +80,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
         {"from_day": "2026-11-01", "to_day": "2026-11-30"},
         (20_000, 1, 1),
     ),
+    "LawService.ListLawVersions": ("officer", {}, (7,)),
     "LedgerService.ListAccounts": ("officer", {}, ("deferred:a",)),
     "LedgerService.ListOpenItems": ("officer", {"account": "deferred:a"}, ("EUR", 20_000, MRN)),
     "LedgerService.ListBalances": ("officer", {}, ("deferred:a", "EUR")),

@@ -19,12 +19,12 @@ def migrations_of() -> str:
 @pytest.fixture(scope="session", autouse=True)
 def law_compiled_once() -> Iterator[None]:
     """Compile the same files once in a process: it takes a second, and more than a hundred tests start a service."""
-    compiled: dict[frozenset[tuple[str, str]], Program] = {}
+    compiled: dict[tuple[frozenset[tuple[str, str]], ...], Program] = {}
 
-    def program(files: Mapping[str, str]) -> Program:
-        key = frozenset(files.items())
+    def program(files: Mapping[str, str], written: Mapping[str, str] | None = None) -> Program:
+        key = frozenset(files.items()), frozenset((written or files).items())
         if key not in compiled:
-            compiled[key] = program_of(files)
+            compiled[key] = program_of(files, written)
         return compiled[key]
 
     with pytest.MonkeyPatch.context() as patch:

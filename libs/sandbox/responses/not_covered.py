@@ -19,6 +19,8 @@ PARTIES: Final = "it needs a part of another party, and answers no call"
 READS: Final = "it answers a call that names no reference of a case; the services give it to an account that makes the wrong call itself"
 GOODS: Final = "it answers an act on goods by their MRN; the services give it to an account whose act is malformed, or excluded by the state"
 
+REPLICAS: Final = "a replica of revenue answers so while it does not know which law is in force; it is retried as STORE_UNAVAILABLE, which has a case"
+
 AREAS: Final[Mapping[str, str]] = {
     "client": "the client library or the command line states it, before a call or without an answer",
     "feed": "it answers streams of events between services",
@@ -44,6 +46,9 @@ _NAMES: Final = {
         DISPOSAL_KIND_MISSING DO_NOT_LOAD_STANDS EVIDENCE_TOO_LARGE FILER_REPEATED FILER_UNKNOWN FILER_VERSION_CHANGED HAND_OVER_UNEXPLAINED
         INSPECTION_CONTRADICTS INSPECTION_ITEMS_TOO_MANY INSPECTION_ITEM_REPEATED INSPECTION_ITEM_UNKNOWN INSPECTION_METHOD_MISSING
         INSPECTION_RESULT_MISSING INSPECTION_VIOLATION_UNCLEAR JOBS_TOO_MANY JOB_KIND_UNKNOWN JOB_UNKNOWN JURISDICTION_UNKNOWN
+        LAW_FILES_MALFORMED LAW_CASES_FAILED LAW_VERSION_KNOWN LAW_VERSION_UNKNOWN LAW_VERSION_AMBIGUOUS
+        LAW_FILE_UNKNOWN LAW_REVIEW_MALFORMED LAW_STATE_WRONG LAW_OWN
+        LAW_MOMENT_OUT_OF_BOUNDS LAW_SCHEDULE_CHANGED LAW_ACTIVATIONS_TOO_MANY
         LEDGER_AMOUNT_OUT_OF_BOUNDS LEDGER_DAY_OUT_OF_BOUNDS LEDGER_PAGE_ALTERED LEDGER_TEXT_MALFORMED LICENCE_DAYS_MALFORMED
         LICENCE_MALFORMED LICENCE_NOT_NEEDED LICENCE_NOT_VALID LICENCE_OTHER_GOODS LICENCE_QUANTITY_FIXED LICENCE_QUANTITY_UNCLEAR
         LICENCE_QUANTITY_UNKNOWN LICENCE_REPEATED LICENCE_REVOKED LICENCE_UNKNOWN LICENCE_USED_UP LICENCE_VERSION_CHANGED MODELS_TOO_MANY
@@ -86,6 +91,9 @@ _NAMES: Final = {
     """,
     REGISTER: """
         SCHEME_NUMBER_UNKNOWN
+    """,
+    REPLICAS: """
+        LAW_NOT_LOADED LAW_SCHEDULE_UNKNOWN
     """,
     PARTIES: """
         PARTS_CONTRADICT

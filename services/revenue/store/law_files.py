@@ -38,12 +38,12 @@ def _text(file: Path, name: str) -> str:
         raise LawFileError(name, 0, "", f"cannot be read: {error}; replace the file") from None
 
 
-def program_of(files: Mapping[str, str]) -> Program:
-    """Compile the program of law files as `law_files` gives them.
+def program_of(files: Mapping[str, str], written: Mapping[str, str] | None = None) -> Program:
+    """Compile the program of law files as `law_files` gives them; versions go by the texts as they were `written`.
 
     Raises LawFileError with file, line and rule where a file cannot be applied, ProgramError where files do not fit.
     """
-    law = read_law(files)
+    law = read_law(files, written)
     if law.errors:
         raise law.errors[0]
     return law.compile()

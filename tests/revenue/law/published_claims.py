@@ -65,9 +65,9 @@ def _term(case: Case, term: str, of_filing: bool) -> Any:
         raise ClaimError(f"{term!r} is written neither '[1].amounts.NZ.levy' nor 'items[0].price'")
     row, root, place, rest = int(match[1] or 0), match[2], match[3], match[4]
     if root in ("notes", "no_notes"):
-        return _noted(case.wanted()[row], rest or "")
+        return _noted(case.expectations()[row], rest or "")
     if root in Expected.__struct_fields__:
-        value = getattr(case.wanted()[row], root)
+        value = getattr(case.expectations()[row], root)
         if root == "rates" and rest not in value:
             raise ClaimError(f"the case expects no rate of {rest}")
     elif not of_filing:

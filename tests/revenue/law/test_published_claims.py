@@ -138,7 +138,9 @@ class Words:
 )
 def test_words_are_compared_with_the_charges_that_are_levied(words: Words) -> None:
     ours = case(
-        "AU-03", expected=msgspec.structs.replace(case().wanted()[0], levied=words.levied), agrees={"said": ["levied"]}
+        "AU-03",
+        expected=msgspec.structs.replace(case().expectations()[0], levied=words.levied),
+        agrees={"said": ["levied"]},
     )
     wrong = disagreements(published(expected={"said": words.value}), [ours])
     assert (wrong == []) is words.agrees, wrong

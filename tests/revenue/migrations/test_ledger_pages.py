@@ -86,7 +86,16 @@ async def test_a_ledger_of_rows_goes_on_with_pages(
     await migrate_to(database, "services.revenue", "0009", tmp_path, monkeypatch)
     booked_at = await fill(database)
     day = booked_at // 86_400_000_000
-    assert await migrate(database, "services.revenue") == ["0010", "0011", "0012", "0013", "0014", "0015", "0016"]
+    assert await migrate(database, "services.revenue") == [
+        "0010",
+        "0011",
+        "0012",
+        "0013",
+        "0014",
+        "0015",
+        "0016",
+        "0017",
+    ]
     books = Books(database)
     assert await proven(books) == []
     before = 3 * 6 + 30 * (1 + 3 + 9)

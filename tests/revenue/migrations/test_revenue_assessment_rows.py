@@ -49,7 +49,7 @@ async def test_rows_of_assessments_bind_and_are_found_beside_pages(
 ) -> None:
     await migrate_to(database, "services.revenue", "0010", tmp_path, monkeypatch)
     day = await fill(database)
-    assert await migrate(database, "services.revenue") == ["0011", "0012", "0013", "0014", "0015", "0016"]
+    assert await migrate(database, "services.revenue") == ["0011", "0012", "0013", "0014", "0015", "0016", "0017"]
     log = AssessmentLog()
     async with database.transaction() as tx:
         settled = await log.settle(tx, [*FILED, OTHER], np.ones(5, np.int32), PURPOSE_CLEARANCE, b"pages")

@@ -41,6 +41,7 @@ async def test_runs_keep_what_was_stored_of_them(
         "0014",
         "0015",
         "0016",
+        "0017",
     ]
     (job,) = await Jobs(database).page(None, before=None, rows_max=10)
     what_if = WhatIf.FromString(job.summary)
@@ -101,6 +102,7 @@ async def test_each_renamed_column_keeps_its_content(
         "0014",
         "0015",
         "0016",
+        "0017",
     ]
     for table in tables:
         names = {column: name for renamed, column, name in RENAMED if renamed == table}

@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "chains": ("revenue.reconcile", "Prove that no entry of the ledger was altered."),
     "import": ("revenue.imports.group", "Import published tariffs and rates."),
     "check": ("revenue.check", "List the errors of law files, with file, line and rule."),
+    "law": ("revenue.law", "Propose, review and confirm versions of law."),
     "what-if": ("revenue.what_if", "Apply a reform to consignments that were assessed."),
 }
 """Commands in the order of the help: module under libs.cli.commands and short help."""

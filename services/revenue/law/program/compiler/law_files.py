@@ -1,7 +1,8 @@
 """Law files read together, by name: `<jurisdiction>/rulebook*.yaml`, `<jurisdiction>/tariff*.yaml` and `rates/*.yaml`."""
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from services.revenue.law.program.compiler.compiler import compile_program
@@ -28,8 +29,11 @@ class ReadLaw:
         return compile_program(list(self.books.values()), self.tariffs, ExchangeTables(self.rates))
 
 
-def read_law(files: Mapping[str, str]) -> ReadLaw:
-    """Read and check each file; errors are in `errors` and not raised."""
+def read_law(files: Mapping[str, str], written: Mapping[str, str] | None = None) -> ReadLaw:
+    """Read and check each file; errors are in `errors` and not raised.
+
+    Versions go by the texts as they were `written`, where `files` are not those (services.revenue.law.verification.reviews).
+    """
     law = ReadLaw()
     for name, text in files.items():
         folder, _, file = name.partition("/")
@@ -41,6 +45,9 @@ def read_law(files: Mapping[str, str]) -> ReadLaw:
             elif file.startswith(("tariff", "goods")) and file.endswith(".csv"):
                 # Lines of a tariff and lists of goods, read with the file that names them.
                 continue
+            elif file.startswith("cases") and file.endswith(".yaml"):
+                # Calculations by which the law is tested; they are no law.
+                continue
             elif file.startswith("tariff"):
                 law.tariffs.append(read_tariff(name, text, partial(_csv_text, files, folder, "tariff")))
             else:
@@ -48,11 +55,25 @@ def read_law(files: Mapping[str, str]) -> ReadLaw:
                     name,
                     0,
                     "",
-                    "is neither rulebook*.yaml nor tariff*.yaml nor tariff*.csv nor goods*.csv; rename or remove it",
+                    "is neither rulebook*.yaml nor tariff*.yaml nor tariff*.csv nor goods*.csv nor cases*.yaml; rename or remove it",
                 )
         except LawFileError as error:
             law.errors.append(error)
+    law.books = {name: _versioned(read, written or files) for name, read in law.books.items()}
     return law
+
+
+def _versioned(read: ReadRulebook, written: Mapping[str, str]) -> ReadRulebook:
+    """Return the rulebook with a version that stands for all files of its directory, not for its own text alone."""
+    folder = read.file.partition("/")[0]
+    texts = {name: text for name, text in written.items() if name.partition("/")[0] == folder}
+    listing = (
+        next(iter(texts.values()))
+        if len(texts) == 1
+        else "".join(f"{name} {hashlib.sha256(text.encode()).hexdigest()}\n" for name, text in sorted(texts.items()))
+    )
+    digest = hashlib.sha256(listing.encode()).hexdigest()[:8]
+    return replace(read, version=f"{read.rulebook.jurisdiction}/{read.rulebook.version}/{digest}")
 
 
 def _csv_text(files: Mapping[str, str], folder: str, kind: str, name: str) -> str | None:

@@ -1,0 +1,1 @@
+"""The stored versions of law: their texts, activations and reviews."""

@@ -142,6 +142,7 @@ def assemble(start: Start) -> Sequence[Background]:
             "CheckRulebook": trying | {Role.OPERATOR},
             "StartWhatIf": trying,
             "GetWhatIf": trying,
+            "GetDraft": trying,
         },
     )
     start.server.add(

@@ -63,7 +63,8 @@ def found(**more: Any) -> dict[str, Any]:
         "job": "what-if-3", "id": 3, "state": "JOB_STATE_DONE", "title": "Five euro", "name": "Five euro", "from_day": "2026-11-01",
         "rulebook_versions": ["EU/2026.1/1f0c9a2b"],
         "to_day": "2026-11-30", "done": 120_345, "total": 120_345, "error": "", "started_by": "analyst/m.rossi", "files": [],
-        "changes": [{"path": PATH, "value": "5.00 EUR per tariff_line"}], "law_day": "", "result": RESULT, **more,
+        "changes": [{"path": PATH, "value": "5.00 EUR per tariff_line"}], "law_day": "", "of_run": 0, "against": 0, "elasticities": [],
+        "result": RESULT, **more,
     }  # fmt: skip
 
 
@@ -327,7 +328,58 @@ def test_the_command_tries_a_value_waits_and_draws(asked: list[Any], tmp_path: P
     assert ElementTree.fromstring(drawn.read_text("utf-8")).tag == f"{SVG}svg"  # our own text
     ((days, more),) = asked
     assert days == (DAY, DAY + 29)
-    assert more == {"files": {}, "changes": [(PATH, "5.00 EUR per tariff_line")], "law_day": "2026-11-15", "name": ""}
+    assert more == {"files": {}, "changes": [(PATH, "5.00 EUR per tariff_line")], "law_day": "2026-11-15", "name": "",
+                    "of_run": 0, "against": 0, "elasticities": []}  # fmt: skip
+
+
+def test_the_command_takes_drafts_of_earlier_runs_and_elasticities(asked: list[Any], tmp_path: Path) -> None:
+    arguments = ["revenue", "what-if", "--of", "what-if-3", "--against", "what-if-2", "--elasticity", "cn=-1.5", "--elasticity", "61=-0.8",
+                 "--elasticity", "-1.2", "--from", "2026-11-01", "--to", "2026-11-30", "--data-dir", str(tmp_path)]  # fmt: skip
+    done = CliRunner().invoke(luxor, arguments)
+    assert done.exit_code == 0, done.output
+    ((_, more),) = asked
+    assert (more["of_run"], more["against"]) == (3, 2)
+    assert more["elasticities"] == [("CN", "-1.5"), ("61", "-0.8"), ("", "-1.2")]
+
+
+def test_the_draft_of_a_run_is_written_into_a_new_directory(
+    asked: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "version: EU/2026.9\n"
+
+    async def draft(_: object, number: int) -> dict[str, Any]:
+        asked.append(number)
+        return {"files": {"eu/rulebook.yaml": text}, "law_day": "2028-07-01"}
+
+    monkeypatch.setattr(what_ifs, "draft", draft)
+    target = tmp_path / "draft"
+    arguments = ["jobs", "show", "what-if-3", "--draft", str(target), "--data-dir", str(tmp_path)]
+    done = CliRunner().invoke(luxor, arguments)
+    assert done.exit_code == 0, done.output
+    assert (target / "eu" / "rulebook.yaml").read_text("utf-8") == text
+    assert "1 file of the draft; its day of law is 2028-07-01" in done.output
+    # A second time nothing is overwritten, and a backtest has no draft.
+    again = CliRunner().invoke(luxor, arguments)
+    assert (again.exit_code, asked) == (2, [3])
+    assert "is not empty" in again.output
+    backtest = CliRunner().invoke(
+        luxor, ["jobs", "show", "backtest-3", "--draft", str(tmp_path / "x"), "--data-dir", str(tmp_path)]
+    )
+    assert (backtest.exit_code, asked) == (2, [3])
+
+
+def test_a_draft_writes_nothing_outside_of_its_directory(
+    asked: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def draft(*_: object) -> dict[str, Any]:
+        return {"files": {"../outside.yaml": "x"}, "law_day": ""}
+
+    monkeypatch.setattr(what_ifs, "draft", draft)
+    done = CliRunner().invoke(
+        luxor, ["jobs", "show", "what-if-3", "--draft", str(tmp_path / "draft"), "--data-dir", str(tmp_path)]
+    )
+    assert done.exit_code == 1, asked
+    assert not (tmp_path / "outside.yaml").exists()
 
 
 def test_a_picture_that_cannot_be_written_is_told_before_the_run_begins(asked: list[Any], tmp_path: Path) -> None:
@@ -363,6 +415,10 @@ def test_what_was_found_is_shown_also_where_its_picture_cannot_be_written(
         ["--from", "2026-11-01", "--to", "2026-11-02"],
         ["--law-day", "soon", "--from", "2026-11-01", "--to", "2026-11-02"],
         ["--set", "x", "--from", "2026-11-01", "--to", "2026-11-02"],
+        ["--of", "backtest-3", "--from", "2026-11-01", "--to", "2026-11-02"],
+        ["--set", f"{PATH}=1", "--against", "training-3", "--from", "2026-11-01", "--to", "2026-11-02"],
+        ["--set", f"{PATH}=1", "--elasticity", "CHN=-1", "--from", "2026-11-01", "--to", "2026-11-02"],
+        ["--set", f"{PATH}=1", "--elasticity", "=-1", "--from", "2026-11-01", "--to", "2026-11-02"],
         ["--set", f"{PATH}=1", "--detach", "--picture", "x.svg", "--from", "2026-11-01", "--to", "2026-11-02"],
     ],
 )
@@ -428,3 +484,42 @@ def test_what_a_draft_cannot_assess_is_told_with_its_money() -> None:
     out = Console(file=io.StringIO(), width=200, force_terminal=False)
     show_what_if(out, found(result={**RESULT, "revenue": [unassessed], "unassessed_by_draft": 3}))
     assert "250.00 EUR" in out.file.getvalue()  # type: ignore[attr-defined]
+
+
+ASSUMED = [
+    {"origin": "CN", "hs_chapter": "", "elasticity": "-1.2"},
+    {"origin": "", "hs_chapter": "61", "elasticity": "-0.5"},
+    {"origin": "", "hs_chapter": "", "elasticity": "-1"},
+]
+
+
+def with_behaviour() -> dict[str, Any]:
+    revenue = [{**each, "after_with_behaviour_minor": each["after_minor"] * 9 // 10} for each in RESULT["revenue"]]
+    groups = [{**each, "quantity_ppm": each["items"] * 900_000, "after_with_behaviour_minor": each["after_minor"] * 9 // 10}
+              for each in RESULT["groups"]]  # fmt: skip
+    result = {**RESULT, "revenue": revenue, "groups": groups, "behaviour": what_ifs.ASSUMED_BEHAVIOUR}
+    return found(elasticities=ASSUMED, result=result)
+
+
+def test_behaviour_is_labelled_as_an_assumption_wherever_it_is_shown() -> None:
+    text = shown(with_behaviour(), 140)
+    lines = [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
+    assert "ASSUMPTION: elasticity -1.2 for goods of origin CN" in lines
+    assert "ASSUMPTION: elasticity -0.5 for goods of chapter 61" in lines
+    assert "ASSUMPTION: elasticity -1 for all goods that no line before names" in lines
+    assert "EU duty customs 1,250,000.00 1,125,000.00 -125,000.00 -10.0 %" in lines
+    assert "CN 200,000 180,000 -10.0 % 2,450,000 2,205,000" in lines
+    assert lines.count("Revenue in EUR, ASSUMED behaviour") == 1
+    assert "an assumption and no measurement" in re.sub(r"\s+", " ", text)
+    root = ElementTree.fromstring(picture(with_behaviour()))  # our own text
+    texts = " ".join(text.text or "" for text in root.iter(f"{SVG}text"))
+    assert "ASSUMED behaviour: revenue in EUR after, without and with the elasticities" in texts
+    assert "ASSUMPTION: elasticity -1.2 for goods of origin CN" in texts
+    # Without elasticities nothing of it is shown.
+    assert "ASSUM" not in shown(found()) + picture(found())
+
+
+def test_the_runs_that_a_draft_starts_from_and_is_compared_with_are_named() -> None:
+    text = shown(found(of_run=2, against=1), 140)
+    assert "the draft of what-if-2, to which the following is applied" in text
+    assert "before: by the draft of what-if-1, not by the answers of then" in text

@@ -15,12 +15,26 @@ _NOT_DECLARED: Final = "not declared"
 
 
 def draft_lines(run: dict[str, Any]) -> list[str]:
-    """Return the draft of a run, one line for each change, file and day of law."""
-    lines = [f"{each['path']} = {each['value'] if each.get('value') else '(removed)'}" for each in run["changes"]]
+    """Return the draft of a run, one line for each change, file and day of law, and what its amounts before and its behaviour are."""
+    lines = [f"the draft of what-if-{run['of_run']}, to which the following is applied"] if run["of_run"] else []
+    lines += [f"{each['path']} = {each['value'] if each.get('value') else '(removed)'}" for each in run["changes"]]
     lines += [f"{each} replaced or added" for each in run["files"]]
     if run["law_day"]:
         lines.append(f"the law of {run['law_day']} applied to all")
+    if run["against"]:
+        lines.append(f"before: by the draft of what-if-{run['against']}, not by the answers of then")
+    lines += [f"ASSUMPTION: elasticity {each['elasticity']} {_goods(each)}" for each in run["elasticities"]]
     return lines
+
+
+def _goods(each: dict[str, Any]) -> str:
+    if each["origin"]:
+        return f"for goods of origin {each['origin']}"
+    return (
+        f"for goods of chapter {each['hs_chapter']}"
+        if each["hs_chapter"]
+        else "for all goods that no line before names"
+    )
 
 
 def show_what_if(terminal: "Console", run: dict[str, Any]) -> None:
@@ -40,6 +54,8 @@ def show_what_if(terminal: "Console", run: dict[str, Any]) -> None:
     for currency in currencies(result["revenue"]):
         _show_review(terminal, result, currency)
         _show_revenue(terminal, [each for each in result["revenue"] if each["currency"] == currency], currency)
+        if run["elasticities"]:
+            _show_behaviour(terminal, result, currency)
         for by, title in TITLES.items():
             groups = [each for each in result["groups"] if each["currency"] == currency and each["by"] == by]
             if any(each["difference_minor"] or each["winners"] or each["losers"] for each in groups):
@@ -145,6 +161,43 @@ def _show_revenue(terminal: "Console", revenue: Sequence[dict[str, Any]], curren
         shown.add_section()
         shown.add_row("all", "", "", *_amounts({"currency": currency, **total(revenue)}))
     print_whole(terminal, shown)
+
+
+def _show_behaviour(terminal: "Console", result: dict[str, Any], currency: str) -> None:
+    """Print what the stated elasticities give, apart from what is computed."""
+    title = f"Revenue in {safe(currency)}, ASSUMED behaviour"
+    shown = table("law", "kind", "collected by", "after", "with behaviour", "difference", "change", title=title, right=(3, 4, 5, 6))  # fmt: skip
+    rows = [each for each in result["revenue"] if each["currency"] == currency]
+    for each in [*rows, *([None] if len(rows) > 1 else [])]:
+        after, assumed = (
+            sum(row[name] for row in ([each] if each else rows))
+            for name in ("after_minor", "after_with_behaviour_minor")
+        )
+        amounts = _amounts({"currency": currency, "before_minor": after, "after_minor": assumed})
+        if each is None:
+            shown.add_section()
+            shown.add_row("all", "", "", *amounts)
+        else:
+            shown.add_row(safe(each["jurisdiction"]), each["kind"], words(each["collector"]), *amounts)
+    print_whole(terminal, shown)
+    for by, title in TITLES.items():
+        groups = [each for each in result["groups"] if (each["currency"], each["by"]) == (currency, by)]
+        groups = [each for each in groups if each["quantity_ppm"] != each["items"] * 1_000_000]
+        if groups:
+            title = f"{title}, ASSUMED behaviour, whole {safe(currency)}"
+            shown = table("", "items", "with behaviour", "change", "after", "with behaviour", title=title, right=(1, 2, 3, 4, 5))  # fmt: skip
+            for each in groups[:GROUPS_SHOWN]:
+                shown.add_row(
+                    safe(key_text(each["key"]).removesuffix(f" {currency}")),
+                    f"{each['items']:,}",
+                    f"{(each['quantity_ppm'] + 500_000) // 1_000_000:,}",
+                    change(each["items"] * 1_000_000, each["quantity_ppm"]),
+                    *(
+                        _plain(each[name], currency, whole=True)
+                        for name in ("after_minor", "after_with_behaviour_minor")
+                    ),
+                )
+            print_whole(terminal, shown)
 
 
 def total(rows: Sequence[dict[str, Any]]) -> dict[str, int]:

@@ -61,6 +61,18 @@ def picture(run: dict[str, Any]) -> str:
             same.append(money(total(revenue)["before_minor"], currency))
             continue
         _revenue(page, revenue, currency)
+        if run["elasticities"]:
+            assumed = [
+                {**each, "before_minor": each["after_minor"], "after_minor": each["after_with_behaviour_minor"]}
+                for each in revenue
+            ]
+            _revenue(
+                page,
+                assumed,
+                currency,
+                f"ASSUMED behaviour: revenue in {currency} after, without and with the elasticities",
+                "with behaviour",
+            )
         for by, title in TITLES.items():
             groups = [each for each in result["groups"] if each["currency"] == currency and each["by"] == by]
             if any(each["difference_minor"] for each in groups):
@@ -119,10 +131,17 @@ class _Page:
         )
 
 
-def _revenue(page: _Page, revenue: Sequence[dict[str, Any]], currency: str) -> None:
+def _revenue(
+    page: _Page, revenue: Sequence[dict[str, Any]], currency: str, title: str = "", after_label: str = ""
+) -> None:
     page.space(16)
-    page.text(f"Revenue in {currency}, before and after", "head", 24)
-    _legend(page, (("before", "before"), ("after", "after")))
+    page.text(title or f"Revenue in {currency}, before and after", "head", 24)
+    _legend(
+        page,
+        (("before", "without behaviour"), ("after", after_label))
+        if title
+        else (("before", "before"), ("after", "after")),
+    )
     rows = sorted(revenue, key=lambda each: -max(each["before_minor"], each["after_minor"]))
     bars = [
         (f"{each['jurisdiction']} {each['kind']}, {each['collector'].replace('_', ' ')}", each)
@@ -255,7 +274,7 @@ def _legend(page: _Page, styles: Sequence[tuple[str, str]]) -> None:
     for style, label in styles:
         page.bar(x, 12, 12, style, label)
         page.put_text(x + 18, page.y + 11, label, "small")
-        x += 110
+        x += 150
     page.space(22)
 
 

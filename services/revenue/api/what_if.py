@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import grpc.aio
 
+from libs.columns.progress import ProgressError
 from libs.jobs.days import days_text, fill_days, requested_days, stored_days
 from libs.jobs.service import JobService, JobType, set_result
 from libs.server.errors import Refusal, Violation
@@ -21,6 +22,7 @@ from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceServicer
 from services.revenue.law.program.compiler.drafts import Draft, DraftError, DraftLaw, DraftRefused, apply_draft
 from services.revenue.store.assessments.inputs import Inputs
 from services.revenue.store.assessments.periods import Periods
+from services.revenue.what_if.behaviour import Elasticity, ElasticityMalformed, elasticity_of
 from services.revenue.what_if.plan import JobKind, WhatIfPlan
 
 NAME_CHARACTERS_MAX: Final = 100
@@ -59,6 +61,8 @@ class WhatIfService(WhatIfServiceServicer):
         if before is not None:
             return before
         first, last = _checked_days(request)
+        elasticities = _checked_elasticities(request)
+        against = await self._plan(request.against) if request.against else None
         try:
             law = await self._applied(request.draft)
         except DraftRefused as error:
@@ -67,13 +71,17 @@ class WhatIfService(WhatIfServiceServicer):
         total = await self._inputs.count(first, last, PURPOSE_CLEARANCE)
         plan = WhatIfPlan(
             files=law.files,
-            law_of=_law_of(request.draft),
+            law_of=law.law_of,
             from_day=first,
             to_day=last,
             until_batch=until_batch,
             asked_at=asked_at,
             bands=self._bands,
             until_share=await self._periods.newest_share(),
+            drafted=law.drafted,
+            against=against.files if against else None,
+            against_law_of=against.law_of if against else None,
+            elasticities=elasticities,
         )
         content = await asyncio.to_thread(plan.to_bytes)
         return await self._jobs.start(
@@ -90,25 +98,62 @@ class WhatIfService(WhatIfServiceServicer):
         set_result(answer, job)
         return answer
 
+    async def GetDraft(
+        self, request: pb.GetDraftRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetDraftResponse:
+        """Return the draft of a run."""
+        plan = await self._plan(request.id)
+        return pb.GetDraftResponse(
+            files=[pb.LawFile(name=name, text=text) for name, text in plan.draft_files().items()],
+            law_day="" if plan.law_of is None else plan.law_of.isoformat(),
+        )
+
     async def _applied(self, draft: pb.Draft) -> DraftLaw:
-        """Apply a draft in a thread, since it takes seconds. Raises DraftRefused, and Refusal for an invalid day."""
+        """Apply a draft in a thread, since it takes seconds. Raises DraftRefused, and Refusal for an invalid day or an unknown run."""
+        earlier = await self._plan(draft.of_run) if draft.of_run else None
         meant = Draft(
             files={each.name: each.text for each in draft.files},
             changes=[(each.path, each.value) for each in draft.changes],
-            law_day=_law_of(draft),
+            law_day=_law_of(draft) or (earlier.law_of if earlier else None),
         )
-        return await asyncio.to_thread(apply_draft, self._law(), meant)
+        return await asyncio.to_thread(apply_draft, self._law(), meant, earlier.files if earlier else None)
+
+    async def _plan(self, number: int) -> WhatIfPlan:
+        """Return the stored plan of a run. Raises Refusal if there is no such run, or if another release stored it."""
+        job = await self._jobs.find(number, JobKind.WHAT_IF)
+        try:
+            return await asyncio.to_thread(WhatIfPlan.from_bytes, job.request)
+        except ProgressError as error:
+            raise _malformed("draft.of_run", f"names run {number}, and {error}") from None
 
 
 def _checked_days(request: pb.StartWhatIfRequest) -> tuple[int, int]:
     """Return the days of a request. Raise Refusal where the request is malformed."""
     draft = request.draft
-    if not draft.files and not draft.changes and not draft.law_day:
-        raise _malformed("draft", "changes nothing; give a file, a value, or the day whose law is applied")
+    if not draft.files and not draft.changes and not draft.law_day and not draft.of_run:
+        raise _malformed(
+            "draft",
+            "changes nothing; give a file, a value, the day whose law is applied, or a run whose draft is taken",
+        )
     days = requested_days(request, "WHAT_IF_MALFORMED")
     if len(request.name) > NAME_CHARACTERS_MAX or not request.name.isprintable():
         raise _malformed("name", f"has more than {NAME_CHARACTERS_MAX} characters, or control characters")
     return days
+
+
+def _checked_elasticities(request: pb.StartWhatIfRequest) -> list[Elasticity]:
+    """Return the assumption of a request. Raise Refusal where one of its elasticities is malformed."""
+    found = []
+    for place, each in enumerate(request.elasticities):
+        path = f"elasticities[{place}]"
+        if each.origin and each.hs_chapter:
+            raise _malformed(path, "names an origin and a chapter; give one of them")
+        by, key = ("origin", each.origin) if each.origin else ("hs_chapter" if each.hs_chapter else "", each.hs_chapter)
+        try:
+            found.append(elasticity_of(by, key, each.elasticity))
+        except ElasticityMalformed as error:
+            raise _malformed(path, str(error)) from None
+    return found
 
 
 def _law_of(draft: pb.Draft) -> date | None:
@@ -136,7 +181,10 @@ def _summary(request: pb.StartWhatIfRequest, law: DraftLaw) -> pb.WhatIf:
             pb.LawChange(path=_cut(each.path, VALUE_CHARACTERS_MAX), value=_cut(each.value, VALUE_CHARACTERS_MAX))
             for each in draft.changes
         ],
-        law_day=draft.law_day,
+        law_day="" if law.law_of is None else law.law_of.isoformat(),
+        of_run=draft.of_run,
+        against=request.against,
+        elasticities=request.elasticities,
     )
 
 
@@ -145,6 +193,7 @@ def _title(summary: bytes) -> str:
     tried = pb.WhatIf.FromString(summary)
     changes = [f"{each.path} = {each.value or '(removed)'}" for each in tried.changes] + [*tried.files]
     changes += [f"the law of {tried.law_day}"] if tried.law_day else []
+    changes += [f"the draft of what-if-{tried.of_run}"] if tried.of_run else []
     others = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
     return f"{tried.name or f'{_cut(changes[0], 200)}{others}'}, {days_text(stored_days(tried, (5, 6)))}"
 

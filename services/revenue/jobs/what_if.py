@@ -19,13 +19,14 @@ from libs.telemetry import get_logger
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.assessment.aggregates import Aggregates
 from services.revenue.assessment.inputs import Input
-from services.revenue.law.assess.assessment import assess, measures_of, prepare
-from services.revenue.law.batch.filings import filings_of
+from services.revenue.law.assess.assessment import Assessment, assess, measures_of, prepare
+from services.revenue.law.batch.filings import Filings, filings_of
 from services.revenue.law.program.program import Program, ProgramError
 from services.revenue.law.source.yaml_source import LawFileError
 from services.revenue.store.assessments.inputs import Inputs, StoredBatch
 from services.revenue.store.assessments.periods import Periods, Versions, key_of
 from services.revenue.what_if.bands import Bands
+from services.revenue.what_if.behaviour import Elasticity
 from services.revenue.what_if.bundles import bundled_limits, bundled_rows, counted_alone, with_bundles
 from services.revenue.what_if.counting import count_part
 from services.revenue.what_if.joined_batches import Opened, join_batches
@@ -40,7 +41,7 @@ async def run(running: Running) -> Finished:
     """Run a what-if from where it was left."""
     try:
         plan = WhatIfPlan.from_bytes(running.job.request)
-        program = plan.program()
+        program, before = plan.program(), plan.program_before()
         progress = running.job.progress
         state = Progress.from_bytes(progress) if progress else Progress(plan.from_day, 0)
     except (ProgressError, LawFileError, ProgramError) as error:
@@ -48,23 +49,27 @@ async def run(running: Running) -> Finished:
             f"this release cannot read the stored request of the run: {error}; start the run again"
         ) from None
     try:
-        return await run_draft(running, plan, program, state)
+        return await run_draft(running, plan, program, state, before)
     except SumTooLarge as error:
         raise JobRefused(str(error)) from None
 
 
-async def run_draft(running: Running, plan: WhatIfPlan, program: Program, state: Progress) -> Finished:
-    """Assess the stored batches of a plan's days by the draft, from the last committed step."""
+async def run_draft(
+    running: Running, plan: WhatIfPlan, program: Program, state: Progress, before: Program | None = None
+) -> Finished:
+    """Assess the stored batches of a plan's days by the draft, from the last committed step; by `before` as well if two are compared."""
     bands = Bands.parse(plan.bands)
     inputs, periods = Inputs(running.database).batches, Periods(running.database)
     work = _Work(
         program,
+        before,
         bands,
         periods,
         await periods.amended(plan.from_day, plan.to_day, plan.until_batch),
         await periods.reassessed(plan.from_day, plan.asked_at),
-        bundled_limits(program),
+        bundled_limits(program) | (bundled_limits(before) if before else frozenset()),
         plan.until_share,
+        plan.elasticities,
     )
 
     async def read(after: BatchPlace, batches_max: int) -> Sequence[StoredBatch]:
@@ -80,12 +85,14 @@ async def run_draft(running: Running, plan: WhatIfPlan, program: Program, state:
 @dataclass
 class _Work:
     program: Program
+    before: Program | None
     bands: Bands
     periods: Periods
     amended: Versions
     reassessed: Versions
     bundled: frozenset[str]
     until_share: int
+    elasticities: Sequence[Elasticity]
 
     async def judge(self, state: Progress, batches: Sequence[StoredBatch]) -> None:
         """Assess some batches by the draft and count what differs."""
@@ -116,12 +123,21 @@ class _Work:
 
     def _count(self, state: Progress, batch: Input, answers: Table, counted: npt.NDArray[np.bool_]) -> None:
         filings = filings_of(batch.table)
-        prepared = prepare(self.program, filings, batch.register)
-        alone = counted_alone(self.program, measures_of(self.program, prepared), batch.aggregates)
+        done, alone = self._assessed(self.program, batch, filings)
+        before = None
+        if self.before is not None:
+            before, alone_before = self._assessed(self.before, batch, filings)
+            alone = np.union1d(alone, alone_before)
         state.counted_alone += int(counted[alone].sum())
-        sums = batch.aggregates.by_limit(self.program, batch.table.rows)
-        done = assess(self.program, filings, sums, batch.register, prepared)
-        count_part(state, done, answers, counted, self.bands)
+        count_part(state, done, answers, counted, self.bands, before, self.elasticities)
+
+    @staticmethod
+    def _assessed(program: Program, batch: Input, filings: Filings) -> tuple[Assessment, npt.NDArray[np.int64]]:
+        """Return the assessment of a batch by a program, and the rows that count alone under one of its limits."""
+        prepared = prepare(program, filings, batch.register)
+        alone = counted_alone(program, measures_of(program, prepared), batch.aggregates)
+        sums = batch.aggregates.by_limit(program, batch.table.rows)
+        return assess(program, filings, sums, batch.register, prepared), alone
 
     async def _bundled(self, batch: Input) -> Input:
         """Return the input with the final totals of the bundles of its consignments."""

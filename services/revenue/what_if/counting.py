@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from services.revenue.law.batch.arithmetic import apportion
 from services.revenue.law.batch.filings import Filings
 from services.revenue.law.batch.reasons import Note
 from services.revenue.what_if.bands import Bands
+from services.revenue.what_if.behaviour import Elasticity, item_elasticities, quantities, quantities_of_rows
 from services.revenue.what_if.part import (
     PLACES,
     Numbers,
@@ -22,19 +24,29 @@ from services.revenue.what_if.part import (
     draft_charges,
     kind_and_collector,
 )
-from services.revenue.what_if.progress import AFTER, BEFORE, GROUPED_BY, UNASSESSED, Progress
+from services.revenue.what_if.progress import AFTER, BEFORE, GROUPED_BY, UNASSESSED, GroupKey, Progress
 
 _LOW_BITS = 26
 _EXACT = 2**53
 
 
-def count_part(state: Progress, assessment: Assessment, answers: Table, counted: Truths, bands: Bands) -> None:
+def count_part(
+    state: Progress,
+    assessment: Assessment,
+    answers: Table,
+    counted: Truths,
+    bands: Bands,
+    before: Assessment | None = None,
+    elasticities: Sequence[Elasticity] = (),
+) -> None:
     """Count the consignments `counted` of a part: `assessment` by the draft, `answers` (AssessmentColumns) of then.
 
+    `before` gives the amounts before in place of the answers, by another draft. With `elasticities` what is bought less is counted beside.
     Raises SumTooLarge.
     """
     filings = assessment.filings
-    then, now = baseline_charges(answers, filings), draft_charges(assessment)
+    then = baseline_charges(answers, filings) if before is None else draft_charges(before)
+    now = draft_charges(assessment)
     state.consignments += int(counted.sum())
     state.items += int(counted[filings.item_row].sum())
     lost, gained = counted & then.assessed & ~now.assessed, counted & now.assessed & ~then.assessed
@@ -48,7 +60,12 @@ def count_part(state: Progress, assessment: Assessment, answers: Table, counted:
     same = same_words(then.currency, now.currency)
     state.other_currency += int((both & ~same).sum())
     _count_touched(state, filings, then, now, both, same)
-    _count_groups(state, assessment, answers, then, now, both & same, bands)
+    value = answers.ints("intrinsic_value").values if before is None else before.intrinsic
+    groups = _Groups(state, filings, then.currency, both & same, _bands(value, then.currency, bands))
+    charges = _by_item(then.owed.of_rows(groups.rows), assessment), _by_item(now.owed.of_rows(groups.rows), assessment)
+    groups.count(*charges)
+    if elasticities:
+        _count_behaviour(state, assessment, groups, now, counted, charges, elasticities)
 
 
 def same_words(one: Strings, other: Strings) -> Truths:
@@ -77,7 +94,8 @@ def exact_totals(groups: Numbers, amounts: Numbers, size: int) -> dict[int, int]
     }
 
 
-def _count_revenue(state: Progress, side: int, charges: PartCharges, rows: Truths) -> None:
+def _count_revenue(state: Progress, side: int | None, charges: PartCharges, rows: Truths) -> None:
+    """Count revenue on one side; None: that with behaviour."""
     if not rows.any():
         return
     owed = charges.owed.of_rows(rows)
@@ -85,7 +103,11 @@ def _count_revenue(state: Progress, side: int, charges: PartCharges, rows: Truth
     sums = exact_totals(law[owed.row] * PLACES + owed.trait, owed.amount, len(words) * PLACES)
     for place, minor in sums.items():
         jurisdiction, currency = words[place // PLACES]
-        state.add_revenue((jurisdiction, *kind_and_collector(place % PLACES), currency), side, minor)
+        key = (jurisdiction, *kind_and_collector(place % PLACES), currency)
+        if side is None:
+            state.add_behaviour(key, minor)
+        else:
+            state.add_revenue(key, side, minor)
 
 
 def _count_law(state: Progress, assessment: Assessment, now: PartCharges, counted: Truths) -> None:
@@ -128,32 +150,78 @@ def _count_touched(
     state.items_touched += int(item.sum())
 
 
-def _count_groups(
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """The groups of a part's items: by origin, HS chapter and band of value, in each currency."""
+
+    state: Progress
+    filings: Filings
+    currency: Strings
+    rows: Truths
+    """The consignments that are counted in groups."""
+    band: Numbers
+    """By consignment."""
+
+    def count(self, before: Numbers, after: Numbers) -> None:
+        """Count items, who owes less and more, and both amounts of each item."""
+        less, more = after < before, after > before
+        for keys, group, size in self._each():
+            items = np.bincount(group, minlength=size)
+            counts = [np.bincount(group[each[self._chosen]], minlength=size) for each in (less, more)]
+            money = [exact_totals(group, amounts[self._chosen], size) for amounts in (before, after)]
+            for place in np.flatnonzero(items).tolist():
+                sums = [int(items[place]), *(int(count[place]) for count in counts)]
+                self.state.add_group(keys(place), sums + [each.get(place, 0) for each in money])
+
+    def count_behaviour(self, quantity: Numbers, amount: Numbers) -> None:
+        """Count the quantities of items in millionths, and what they would owe."""
+        for keys, group, size in self._each():
+            sums = [exact_totals(group, each[self._chosen], size) for each in (quantity, amount)]
+            for place in np.flatnonzero(np.bincount(group, minlength=size)).tolist():
+                self.state.add_behaviour_group(keys(place), [each.get(place, 0) for each in sums])
+
+    @property
+    def _chosen(self) -> slice | Numbers:
+        return slice(None) if self.rows.all() else np.flatnonzero(self.rows[self.filings.item_row])
+
+    def _each(self) -> Iterator[tuple[Callable[[int], GroupKey], Numbers, int]]:
+        """For each subject: the key of a group by its number, the group of each chosen item, and how many groups there are."""
+        if not self.rows.any() or not self.filings.items:
+            return
+        chosen = self._chosen
+        row = self.filings.item_row[chosen]
+        currencies, currency = self.currency.dictionary, self.currency.indices.astype(np.int64)[row]
+        band = self.band[row]
+        chapters = self.filings.code.translate(lambda code: code[:2])
+        subjects = [
+            ([(by, word, 0) for word in words.dictionary], words.indices.astype(np.int64)[chosen])
+            for by, words in enumerate((self.filings.origin, chapters))
+        ]
+        subjects.append(([(GROUPED_BY.index("value_band"), "", each) for each in range(int(band.max()) + 1)], band))
+        for keys, key in subjects:
+
+            def named(place: int, keys: Sequence[tuple[int, str, int]] = keys) -> GroupKey:
+                return *keys[place // len(currencies)], currencies[place % len(currencies)]
+
+            yield named, key * len(currencies) + currency, len(keys) * len(currencies)
+
+
+def _count_behaviour(
     state: Progress,
     assessment: Assessment,
-    answers: Table,
-    baseline: PartCharges,
+    groups: _Groups,
     now: PartCharges,
-    rows: Truths,
-    bands: Bands,
+    counted: Truths,
+    charges: tuple[Numbers, Numbers],
+    elasticities: Sequence[Elasticity],
 ) -> None:
-    filings = assessment.filings
-    if not rows.any() or not filings.items:
-        return
-    chosen = slice(None) if rows.all() else np.flatnonzero(rows[filings.item_row])
-    before, after = (_by_item(told.owed.of_rows(rows), assessment)[chosen] for told in (baseline, now))
-    less, more = after < before, after > before
-    row = filings.item_row[chosen]
-    currencies, currency = baseline.currency.dictionary, baseline.currency.indices.astype(np.int64)[row]
-    chapters = filings.code.translate(lambda code: code[:2])
-    for by, words in enumerate((filings.origin, chapters)):
-        keys = [(by, word, 0) for word in words.dictionary]
-        _add_groups(
-            state, keys, words.indices.astype(np.int64)[chosen], currencies, currency, before, after, less, more
-        )
-    band = _bands(answers, baseline.currency, bands)[row]
-    keys = [(GROUPED_BY.index("value_band"), "", number) for number in range(int(band.max()) + 1)]
-    _add_groups(state, keys, band, currencies, currency, before, after, less, more)
+    """Count what would be bought and owed if the quantities follow the prices; consignments outside the groups buy as before."""
+    filings, worth = assessment.filings, assessment.goods
+    elasticity = np.where(groups.rows[filings.item_row], item_elasticities(elasticities, filings), 0)
+    quantity = quantities(elasticity, worth, *charges)
+    owed = now.owed.less(np.concatenate([quantity, quantities_of_rows(quantity, worth, filings)]))
+    _count_revenue(state, None, replace(now, owed=owed), counted)
+    groups.count_behaviour(quantity, _by_item(owed.of_rows(groups.rows), assessment))
 
 
 def _by_item(owed: OwedCharges, assessment: Assessment) -> Numbers:
@@ -164,33 +232,11 @@ def _by_item(owed: OwedCharges, assessment: Assessment) -> Numbers:
     return sums[: filings.items] + apportion(sums[filings.items :], assessment.goods, filings.offsets, filings.item_row)
 
 
-def _bands(answers: Table, currency: Strings, bands: Bands) -> Numbers:
-    """Return for each consignment the band of its original intrinsic value."""
-    value = answers.ints("intrinsic_value").values
+def _bands(value: Numbers, currency: Strings, bands: Bands) -> Numbers:
+    """Return for each consignment the band of its intrinsic value before."""
     result = np.zeros(len(value), np.int64)
     for place, word in enumerate(currency.dictionary):
         rows = currency.indices == place
         if word and rows.any():
             result[rows] = bands.find(word, value[rows])
     return result
-
-
-def _add_groups(
-    state: Progress,
-    keys: Sequence[tuple[int, str, int]],
-    key: Numbers,
-    currencies: Sequence[str],
-    currency: Numbers,
-    before: Numbers,
-    after: Numbers,
-    less: Truths,
-    rises: Truths,
-) -> None:
-    group = key * len(currencies) + currency
-    size = len(keys) * len(currencies)
-    items = np.bincount(group, minlength=size)
-    counts = [items, np.bincount(group[less], minlength=size), np.bincount(group[rises], minlength=size)]
-    money = [exact_totals(group, amounts, size) for amounts in (before, after)]
-    for place in np.flatnonzero(items).tolist():
-        told = [int(count[place]) for count in counts] + [sums.get(place, 0) for sums in money]
-        state.add_group((*keys[place // len(currencies)], currencies[place % len(currencies)]), told)

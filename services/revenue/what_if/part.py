@@ -10,8 +10,11 @@ import numpy.typing as npt
 
 from libs.columns import Ints, Strings, Table
 from services.revenue.law.assess.assessment import Assessment
+from services.revenue.law.batch.arithmetic import Rounding, mul_div_round
 from services.revenue.law.batch.filings import Filings
 from services.revenue.law.program.program import COLLECTORS, DEBTORS, KINDS
+from services.revenue.what_if.behaviour import WHOLE
+from services.revenue.what_if.progress import SumTooLarge
 
 Numbers = npt.NDArray[np.int64]
 Truths = npt.NDArray[np.bool_]
@@ -40,6 +43,16 @@ class OwedCharges:
     def more_than_nothing(cls, row: Numbers, place: Numbers, trait: Numbers, amount: Numbers) -> OwedCharges:
         """Return only charges above zero."""
         return cls(row, place, trait, amount)._select(amount != 0)
+
+    def less(self, quantity: Numbers) -> OwedCharges:
+        """Return what is owed of other quantities, in millionths by place: whole minor units, a half to the even one."""
+        refused: Truths = np.zeros(len(self.row), np.bool_)
+        amount = mul_div_round(self.amount, quantity[self.place], WHOLE, Rounding.HALF_EVEN, 1, refused)
+        if refused.any():
+            raise SumTooLarge(
+                "a charge with the stated elasticities has more than 10^15 minor units; take smaller elasticities"
+            )
+        return OwedCharges.more_than_nothing(self.row, self.place, self.trait, amount)
 
     def _select(self, selected: Truths) -> OwedCharges:
         at = np.flatnonzero(selected)

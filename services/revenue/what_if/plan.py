@@ -4,7 +4,7 @@ neither a rulebook nor a setting nor a release, changes what an interrupted run 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from enum import IntEnum
 from typing import Final, Self
@@ -15,6 +15,7 @@ from libs.columns.progress import from_progress, to_progress
 from services.revenue.law.program.compiler.drafts import under_law_of
 from services.revenue.law.program.compiler.law_files import read_law
 from services.revenue.law.program.program import Program
+from services.revenue.what_if.behaviour import Elasticity
 
 _MARK: Final = b"LXWP"
 _FORMAT: Final = 1
@@ -42,6 +43,13 @@ class WhatIfPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bands: str
     until_share: int = 0
     """The last share of a sum that was taken when the run was asked for: what consignments that came later add does not count."""
+    drafted: Sequence[str] = ()
+    """Names of the files in which the draft differs from the law that was in force when the run was asked for."""
+    against: Mapping[str, str] | None = None
+    """The text of each law file of the draft that gives the amounts before; None: the stored answers give them."""
+    against_law_of: date | None = None
+    elasticities: Sequence[Elasticity] = ()
+    """How quantities follow prices, the first that applies; none: behaviour does not change."""
 
     def to_bytes(self) -> bytes:
         """Return the plan as bytes, to be stored with the job."""
@@ -54,8 +62,20 @@ class WhatIfPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def program(self) -> Program:
         """Return the law of the draft. Raises LawFileError or ProgramError where this release cannot read it."""
-        law = read_law(self.files)
-        if law.errors:
-            raise law.errors[0]
-        program = law.compile()
-        return program if self.law_of is None else under_law_of(program, self.law_of)
+        return _compiled(self.files, self.law_of)
+
+    def program_before(self) -> Program | None:
+        """Return the law that gives the amounts before; None where the stored answers do. Raises as `program`."""
+        return None if self.against is None else _compiled(self.against, self.against_law_of)
+
+    def draft_files(self) -> dict[str, str]:
+        """Return the texts of the files in which the draft differs, by name."""
+        return {name: self.files[name] for name in sorted(self.drafted) if name in self.files}
+
+
+def _compiled(files: Mapping[str, str], law_of: date | None) -> Program:
+    law = read_law(files)
+    if law.errors:
+        raise law.errors[0]
+    program = law.compile()
+    return program if law_of is None else under_law_of(program, law_of)

@@ -52,6 +52,10 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
     """Consignments that would owe by the draft at least what it computes."""
     revenue: dict[RevenueKey, list[int]] = msgspec.field(default_factory=dict)
     groups: dict[GroupKey, list[int]] = msgspec.field(default_factory=dict)
+    behaviour: dict[RevenueKey, int] = msgspec.field(default_factory=dict)
+    """The revenue after with the quantities that the stated elasticities give; empty without them."""
+    behaviour_groups: dict[GroupKey, list[int]] = msgspec.field(default_factory=dict)
+    """Of a group's items their quantities in millionths, and what they would owe."""
     reviewed: dict[str, int] = msgspec.field(default_factory=dict)
     """By currency what of the revenue after rests on reviewed law."""
 
@@ -59,6 +63,16 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
         """Add money to one of the three sums of a key. Raises SumTooLarge."""
         sums = self.revenue.setdefault(key, [0, 0, 0])
         sums[side] = _added(sums[side], minor, " ".join(map(str, key)))
+
+    def add_behaviour(self, key: RevenueKey, minor: int) -> None:
+        """Add revenue with behaviour. Raises SumTooLarge."""
+        self.behaviour[key] = _added(self.behaviour.get(key, 0), minor, " ".join(map(str, key)))
+
+    def add_behaviour_group(self, key: GroupKey, counts: list[int]) -> None:
+        """Add a group's quantity and money with behaviour. Raises SumTooLarge."""
+        sums = self.behaviour_groups.setdefault(key, [0] * 2)
+        for place, more in enumerate(counts):
+            sums[place] = _added(sums[place], more, " ".join(map(str, key)))
 
     def add_reviewed(self, currency: str, minor: int) -> None:
         """Add money that rests on reviewed law. Raises SumTooLarge."""

@@ -50,12 +50,14 @@ def result_of(state: Progress, bands: Bands) -> pb.WhatIfResult:
             before_minor=sums[BEFORE],
             after_minor=sums[AFTER],
             unassessed_minor=sums[UNASSESSED],
+            after_with_behaviour_minor=state.behaviour.get((jurisdiction, kind, collector, currency), 0),
         )
     # By subject and currency; bands in their order, the others by how much changes.
     groups = sorted(
         state.groups.items(), key=lambda each: (each[0][0], each[0][3], each[0][2], -_change(each[1]), each[0][1])
     )
     for (by, key, band, currency), counts in groups:
+        behaviour = state.behaviour_groups.get((by, key, band, currency), [0, 0])
         told.groups.add(
             by=GROUPED_BY[by],
             key=bands.name(currency, band) if GROUPED_BY[by] == "value_band" else key,
@@ -65,6 +67,8 @@ def result_of(state: Progress, bands: Bands) -> pb.WhatIfResult:
             losers=counts[LOSERS],
             before_minor=counts[OWED],
             after_minor=counts[WOULD_OWE],
+            quantity_ppm=behaviour[0],
+            after_with_behaviour_minor=behaviour[1],
         )
     return told
 

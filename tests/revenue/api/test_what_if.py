@@ -107,6 +107,58 @@ async def test_a_run_is_started_once_and_tells_what_the_reform_would_bring(reven
     assert (await listing.GetJob(jobs_pb2.GetJobRequest(id=job.id), timeout=10)).job == job
 
 
+async def test_two_drafts_are_compared_and_a_draft_is_shared_with_its_result(revenue: Running) -> None:
+    service = RevenueServiceStub(await revenue.channel("service", "clearance"))
+    await service.AssessConsignments(accepted(FLAT * 4), timeout=20)
+    caller = await stub(revenue)
+    first = await caller.StartWhatIf(asked(), timeout=60)
+    await ended(caller, first.job.id)
+    # 5 EUR of the first draft against 7 EUR of the second, with the tax at 19 % of goods of 50 EUR and the duty.
+    other = await stub(revenue, who="h.weber")
+    second = await other.StartWhatIf(
+        asked(
+            "two",
+            draft=draft("7.00 EUR per tariff_line"),
+            against=first.job.id,
+            elasticities=[pb.Elasticity(elasticity="-1")],
+        ),
+        timeout=60,
+    )
+    answer = await ended(other, second.job.id)
+    told = {(each.kind, each.collector): (each.before_minor, each.after_minor) for each in answer.result.revenue}
+    assert told == {(1, 1): (4 * 500, 4 * 700), (2, 2): (4 * 1045, 4 * 1083)}
+    assert (answer.what_if.against, answer.what_if.of_run) == (first.job.id, 0)
+    # The price of 65.45 EUR rises by 2.38 EUR: 3.6364 % less of 7.00 and 10.83 EUR.
+    (chapter,) = (each for each in answer.result.groups if each.by == "hs_chapter")
+    assert chapter.quantity_ppm == 4 * (1_000_000 - 36_364)
+    assert chapter.after_with_behaviour_minor == 4 * (675 + 1_044)
+    # The other person opens the draft of the first, and goes on from it.
+    shared = await other.GetDraft(pb.GetDraftRequest(id=first.job.id), timeout=10)
+    assert [each.name for each in shared.files] == ["eu/rulebook.yaml"]
+    assert "5.00 EUR per tariff_line" in shared.files[0].text
+    again = await other.StartWhatIf(asked("three", draft=pb.Draft(of_run=first.job.id)), timeout=60)
+    answer = await ended(other, again.job.id)
+    assert {each.after_minor for each in answer.result.revenue} == {4 * 500, 4 * 1045}
+    assert answer.what_if.of_run == first.job.id
+    assert (await other.GetDraft(pb.GetDraftRequest(id=again.job.id), timeout=10)) == shared
+
+
+async def test_unknown_runs_and_elasticities_that_make_no_sense_are_refused(revenue: Running) -> None:
+    caller = await stub(revenue)
+    for request in (asked(draft=pb.Draft(of_run=99)), asked(against=99)):
+        assert (await refused(caller.StartWhatIf(request, timeout=60)))[0] == "JOB_UNKNOWN"
+    assert (await refused(caller.GetDraft(pb.GetDraftRequest(id=99), timeout=10)))[0] == "JOB_UNKNOWN"
+    for wrong in (
+        pb.Elasticity(elasticity="0.5"),
+        pb.Elasticity(origin="CN", hs_chapter="61", elasticity="-1"),
+        pb.Elasticity(origin="cn", elasticity="-1"),
+    ):
+        reason, sentence = await refused(
+            caller.StartWhatIf(asked(elasticities=[pb.Elasticity(elasticity="-1"), wrong]), timeout=60)
+        )
+        assert (reason, "elasticities[1]" in sentence) == ("WHAT_IF_MALFORMED", True), sentence
+
+
 def test_a_mistake_in_no_line_is_told_with_its_file_alone() -> None:
     mistakes = [
         DraftError("xx/rulebook.yaml", 0, "charges[duty]", "is not one of the law files"),

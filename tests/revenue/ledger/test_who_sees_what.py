@@ -50,6 +50,7 @@ ALLOWED: Final[dict[str, set[str]]] = {
     "WhatIfService/StartWhatIf": TRYING,
     "WhatIfService/GetWhatIf": TRYING,
     "JournalService/ListJournal": LOOKING,
+    "WhatIfService/GetDraft": TRYING,
     "LedgerService/PutAccounts": {"officer"},
     "LedgerService/ListAccounts": LOOKING,
     "LedgerService/ListOpenItems": LOOKING,

@@ -1,6 +1,7 @@
 """What a draft changes is counted by columns as it is by hand, however the period is cut."""
 
 from datetime import date
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -16,6 +17,7 @@ from services.revenue.law.program.compiler.drafts import Draft, apply_draft
 from services.revenue.law.program.program import Program
 from services.revenue.law.text.assessment_columns import answer_of
 from services.revenue.what_if.bands import Bands, BandsMalformed
+from services.revenue.what_if.behaviour import ElasticityMalformed, elasticity_of, quantities
 from services.revenue.what_if.counting import count_part, exact_totals
 from services.revenue.what_if.progress import LARGEST, Progress, SumTooLarge
 from services.revenue.what_if.result import result_of
@@ -24,7 +26,7 @@ from tests.revenue.law.lawbooks import RATES, TARIFF, UTOPIA, utopia
 from tests.revenue.law.oracle import Scalar
 from tests.revenue.law.oracle_charges import Consignment
 from tests.revenue.law.utopia_filings import UTOPIA as FILED
-from tests.revenue.what_if.scalar_what_if import Count
+from tests.revenue.what_if.scalar_what_if import Count, by_item
 
 LAW = {"xx/rulebook.yaml": UTOPIA, "xx/tariff.yaml": TARIFF, "rates/utopia.yaml": RATES}
 BANDS = Bands.parse("22 150 1000")
@@ -69,12 +71,12 @@ def counted(
     return state
 
 
-def by_hand(batch: list[Consignment], name: str) -> Count:
+def by_hand(batch: list[Consignment], name: str, before: str = "nothing") -> Count:
     count = Count()
-    then, now = Scalar(law()), Scalar(draft(name))
+    then, now = Scalar(draft(before)), Scalar(draft(name))
     kinds: list[dict[str, str]] = [
         {f"XX.{charge.id}": charge.kind for charge in program.books[0].rulebook.charges}
-        for program in (law(), draft(name))
+        for program in (draft(before), draft(name))
     ]
     filed = filings(batch)
     goods = assess(law(), filed).goods
@@ -146,6 +148,125 @@ def test_what_does_not_count_changes_nothing(batch: list[tuple[Consignment, bool
     assert result_of(found, BANDS) == (
         result_of(counted(only, "flat duty of 5 EUR"), BANDS) if only else result_of(Progress(0, 0), BANDS)
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("flat duty of 5 EUR", "limit of 10 EUR"), ("law ends", "another kind"), ("another debtor", "law ends")],
+)
+@given(batch=st.lists(FILED, min_size=1, max_size=8))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_two_drafts_are_compared_as_by_hand(one: str, other: str, batch: list[Consignment]) -> None:
+    state, filed = Progress(0, 0), filings(batch)
+    first, second = assess(draft(one), filed), assess(draft(other), filed)
+    # The stored answers, by the law of then, say nothing in this result.
+    count_part(state, second, answers_of(law(), filed), np.ones(len(batch), np.bool_), BANDS, first)
+    same(state, by_hand(batch, other, one))
+
+
+ELASTICITIES: list[tuple[str, str, str]] = [("hs_chapter", "61", "-1.5"), ("origin", "CN", "-0.37"), ("", "", "-2")]
+
+
+def in_millionths(amount: Fraction) -> int:
+    """Round half to even, as Python does with fractions."""
+    return round(amount * 1_000_000)
+
+
+@pytest.mark.parametrize("name", ["flat duty of 5 EUR", "limit of 10 EUR", "no stamp, from EUR for all", "law ends"])
+@pytest.mark.parametrize("stated", [ELASTICITIES, ELASTICITIES[:2]])
+@given(batch=st.lists(FILED, min_size=1, max_size=6))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_quantities_follow_prices_by_the_first_elasticity_that_applies(
+    name: str, stated: list[tuple[str, str, str]], batch: list[Consignment]
+) -> None:
+    state, filed = Progress(0, 0), filings(batch)
+    now = assess(draft(name), filed)
+    elasticities = [elasticity_of(*each) for each in stated]
+    count_part(state, now, answers_of(law(), filed), np.ones(len(batch), np.bool_), BANDS, None, elasticities)
+    same(state, by_hand(batch, name))  # what is computed without behaviour stays
+    revenue: dict[int, int] = {}
+    by_origin: dict[str, list[int]] = {}
+    scalars = Scalar(law()), Scalar(draft(name))
+    for row, each in enumerate(batch):
+        then, after = (scalar.assess(each) for scalar in scalars)
+        worth = now.goods[filed.offsets[row] : filed.offsets[row + 1]].tolist()
+        quantity = [1_000_000] * len(each.items)
+        both = then.problem == after.problem == "NONE"
+        if both:
+            paid = [[sum(parts) for parts in zip(*by_item(result, worth), strict=True)] for result in (then, after)]
+            for at, item in enumerate(each.items):
+                applies = (
+                    Fraction(number) for by, key, number in stated
+                    if not by or key == (item.origin if by == "origin" else item.code[:2])
+                )  # fmt: skip
+                price = worth[at] + paid[0][at]
+                if price:
+                    change = next(applies, Fraction(0)) * Fraction(paid[1][at] - paid[0][at], price)
+                    quantity[at] = max(0, 1_000_000 + in_millionths(change))
+        weights = [value if sum(worth) else 1 for value in worth]
+        whole = (
+            round(Fraction(sum(w * q for w, q in zip(weights, quantity, strict=True)), sum(weights)))
+            if weights
+            else 1_000_000
+        )
+        owed = [
+            round(Fraction(charge.amount * (whole if charge.item is None else quantity[charge.item]), 1_000_000))
+            for charge in after.charges
+        ]
+        for charge, amount in zip(after.charges, owed, strict=True):
+            kind = ["", "duty", "tax", "fee"].index(
+                {f"XX.{c.id}": c.kind for c in law().books[0].rulebook.charges}[charge.charge]
+            )
+            revenue[kind] = revenue.get(kind, 0) + amount
+        if both:
+            for at, item in enumerate(each.items):
+                sums = by_origin.setdefault(item.origin, [0, 0])
+                sums[0] += quantity[at]
+    result = result_of(state, BANDS)
+    found: dict[int, int] = {}
+    for line in result.revenue:
+        found[line.kind] = found.get(line.kind, 0) + line.after_with_behaviour_minor
+    assert {kind: minor for kind, minor in found.items() if minor} == {
+        kind: minor for kind, minor in revenue.items() if minor
+    }
+    assert {each.key: each.quantity_ppm for each in result.groups if each.by == "origin"} == {
+        key: sums[0] for key, sums in by_origin.items()
+    }
+    for by in ("hs_chapter", "value_band"):
+        assert sum(each.quantity_ppm for each in result.groups if each.by == by) == sum(
+            sums[0] for sums in by_origin.values()
+        )
+        assert sum(each.after_with_behaviour_minor for each in result.groups if each.by == by) == sum(
+            each.after_with_behaviour_minor for each in result.groups if each.by == "origin"
+        )
+
+
+def test_an_elasticity_by_hand() -> None:
+    # Goods of 100.00 with charges of 20.00, then of 26.00: the price rises by 5 %. By -1.2 the quantity falls by 6 %.
+    numbers = (np.array([each], np.int64) for each in (1_200_000, 10_000, 2_000, 2_600))
+    assert quantities(*numbers).tolist() == [940_000]
+    # The price falls by 5 %: 6 % more are bought. A price that doubles and more leaves nothing at -1, never less. No price: as before.
+    cases = [(1_200_000, 10_000, 2_000, 1_400, 1_060_000), (1_000_000, 10_000, 0, 10_000, 0), (1_000_000, 10_000, 0, 10_001, 0),
+             (1_000_000, 10_000, 0, 9_999, 100), (1_000_000, 0, 0, 500, 1_000_000), (10_000_000, 1, 0, 10**15, 0)]  # fmt: skip
+    columns = [np.array(column, np.int64) for column in zip(*cases, strict=True)]
+    assert quantities(*columns[:4]).tolist() == columns[4].tolist()
+
+
+@pytest.mark.parametrize(("by", "key", "text"), [
+    ("", "", "0"), ("", "", "-10"), ("origin", "CN", "-0.0001"), ("hs_chapter", "61", "-9.9999"),
+])  # fmt: skip
+def test_elasticities_within_the_bounds_are_read_exactly(by: str, key: str, text: str) -> None:
+    assert elasticity_of(by, key, text) == (by, key, int(-Fraction(text) * 1_000_000))
+
+
+@pytest.mark.parametrize(("by", "key", "text"), [
+    ("", "", "0.0001"), ("", "", "-10.0001"), ("", "", "-1.00001"), ("", "", "-1e0"), ("", "", ""), ("", "", "nan"), ("", "", "-٣"),
+    ("origin", "cn", "-1"), ("origin", "CHN", "-1"), ("hs_chapter", "6", "-1"), ("hs_chapter", "610", "-1"), ("platform", "x", "-1"),
+    ("", "CN", "-1"),
+])  # fmt: skip
+def test_other_elasticities_are_refused(by: str, key: str, text: str) -> None:
+    with pytest.raises(ElasticityMalformed, match="write"):
+        elasticity_of(by, key, text)
 
 
 @given(batch=st.lists(FILED, min_size=1, max_size=8))

@@ -52,9 +52,19 @@ def list_jobs(context: Context, kind: str | None, ident: str) -> None:
 @click.argument("name", metavar="JOB", type=JobName())
 @click.option("--follow", is_flag=True, help="Wait for its end.")
 @click.option("--picture", type=PICTURE, metavar="FILE.svg", help="Draw the results of a what-if run.")
+@click.option(
+    "--draft",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    help="Write the law files of a what-if run's draft into a new directory.",
+)
 @acting("analyst")
-def show_job(context: Context, name: tuple[str, int], follow: bool, picture: Path | None, ident: str) -> None:
+def show_job(
+    context: Context, name: tuple[str, int], follow: bool, picture: Path | None, draft: Path | None, ident: str
+) -> None:
     """Show the progress of JOB, such as backtest-7, and its results so far."""
+    if draft is not None:
+        _write_draft(context, ident, name, draft)
     if follow:
         wait_for_job(context, ident, name, picture)
         return
@@ -64,6 +74,34 @@ def show_job(context: Context, name: tuple[str, int], follow: bool, picture: Pat
             return await result_of(client, *name)
 
     print_result(context, run(work()), picture)
+
+
+def _write_draft(context: Context, ident: str, name: tuple[str, int], directory: Path) -> None:
+    """Write the files of a run's draft, those in which it differs from the law that was in force at its start."""
+    if name[0] != "what-if":
+        raise click.UsageError(f"{'-'.join(map(str, name))} has no draft of law: only what-if runs have one.")
+    if directory.exists() and any(directory.iterdir()):
+        raise click.UsageError(f"{directory} is not empty; name a new directory, so that no file is overwritten.")
+
+    from libs.cli.views.text import counted
+
+    async def work() -> dict[str, Any]:
+        from libs.client.revenue import what_ifs
+
+        async with context.client("analyst", ident) as client:
+            return await what_ifs.draft(client, name[1])
+
+    draft = run(work())
+    for file, text in draft["files"].items():
+        path = (directory / file).resolve()
+        if not path.is_relative_to(directory.resolve()):
+            raise click.ClickException(
+                f"the draft names a file outside of the directory: {file}; nothing of it was written"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    day = f"; its day of law is {draft['law_day']}" if draft["law_day"] else ""
+    click.echo(f"{directory}: {counted(len(draft['files']), 'file')} of the draft{day}.", err=True)
 
 
 @command("cancel", group=jobs, short_help="Cancel a job that waits or runs.")

@@ -71,24 +71,30 @@ class DraftLaw:
     program: Program
     files: Mapping[str, str]
     """The text of each law file, those of the draft among them."""
+    law_of: date | None
+    """The day whose law is applied to all consignments; None: each by the law of its own day."""
+    drafted: tuple[str, ...]
+    """Names of the files that differ from those in force."""
     versions: tuple[str, ...]
     """What of it differs from the law in force: the version of a rulebook, of another file its name and digest.
     Examples: "EU/2026.1/1f0c9a2b", "eu/tariff.yaml/5b3d77e0"."""
 
 
-def apply_draft(active: Mapping[str, str], draft: Draft) -> DraftLaw:
+def apply_draft(active: Mapping[str, str], draft: Draft, base: Mapping[str, str] | None = None) -> DraftLaw:
     """Apply a draft to the law files in force (by name, as services.revenue.store.law_files gives them) and compile what results.
 
+    `base` has the law files that it is applied to instead, those of an earlier draft; versions and files are still compared with those in force.
     Raises DraftRefused with the first error of every file, else with files that do not fit together.
     """
-    files = _texts(active, draft)
+    base = active if base is None else base
+    files = _texts(base, draft)
     law = read_law(files)
     try:
         if law.errors:
-            raise DraftRefused([_draft_error(error, active, draft) for error in law.errors[:ERRORS_MAX]])
+            raise DraftRefused([_draft_error(error, base, draft) for error in law.errors[:ERRORS_MAX]])
         program = law.compile()
     except LawFileError as error:
-        raise DraftRefused([_draft_error(error, active, draft)]) from None
+        raise DraftRefused([_draft_error(error, base, draft)]) from None
     except ProgramError as error:
         # It begins with the file that does not fit.
         file, _, sentence = str(error).partition(": ")
@@ -98,8 +104,8 @@ def apply_draft(active: Mapping[str, str], draft: Draft) -> DraftLaw:
         raise DraftRefused([told]) from None
     if draft.law_day is not None:
         program = under_law_of(program, draft.law_day)
-    changed = (name for name, text in files.items() if active.get(name) != text)
-    return DraftLaw(program, files, tuple(_version(name, files[name], law) for name in changed))
+    changed = tuple(name for name, text in files.items() if active.get(name) != text)
+    return DraftLaw(program, files, draft.law_day, changed, tuple(_version(name, files[name], law) for name in changed))
 
 
 def under_law_of(program: Program, day: date) -> Program:

@@ -67,7 +67,7 @@ def run(home: Path, *arguments: str) -> Result:
 
 def directory(home: Path) -> Path:
     for name, content in (
-        ("xx/rulebook.yaml", b"book of xx"), ("xx/tariff_lines.csv.gz", gzip.compress(b"code,rate\n")),
+        ("xx/rulebook.yaml", b"book of xx"), ("xx/tariff_lines.csv.gz", gzip.compress(b"code,rate\n", mtime=0)),
         ("xx/notes.txt", b"no law"), ("yy/rulebook.yaml", b"book of yy"), ("zz/notes.txt", b"no law"),
     ):  # fmt: skip
         path = home / "rulebooks" / name
@@ -91,7 +91,7 @@ def test_a_directory_has_the_law_of_one_jurisdiction_or_of_several(tmp_path: Pat
     ("name", "content", "why"),
     [
         ("xx/tariff_lines.csv", b"code,rate\n", "it is there as it is and compressed"),
-        ("xx/tariff_lines.csv.gz", gzip.compress(b"code,rate\n")[:-9], "tariff_lines.csv.gz"),
+        ("xx/tariff_lines.csv.gz", gzip.compress(b"code,rate\n", mtime=0)[:-9], "tariff_lines.csv.gz"),
         ("xx/rulebook.yaml", b"\xff", "codec can't decode"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from services.revenue.config import RATES, RULEBOOKS
 from services.revenue.law.program.compiler.law_files import read_law
 from services.revenue.law.program.program import Program
-from services.revenue.law.source.yaml_source import LawFileError
+from services.revenue.law.source.yaml_source import LawFileError, LawFileErrors
 
 
 def law_files(rulebooks: Path = RULEBOOKS, rates: Path = RATES) -> dict[str, str]:
@@ -45,7 +45,7 @@ def program_of(files: Mapping[str, str], written: Mapping[str, str] | None = Non
     """
     law = read_law(files, written)
     if law.errors:
-        raise law.errors[0]
+        raise LawFileErrors(law.errors)
     return law.compile()
 
 

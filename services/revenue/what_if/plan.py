@@ -15,6 +15,7 @@ from libs.columns.progress import from_progress, to_progress
 from services.revenue.law.program.compiler.drafts import under_law_of
 from services.revenue.law.program.compiler.law_files import read_law
 from services.revenue.law.program.program import Program
+from services.revenue.law.source.yaml_source import LawFileErrors
 from services.revenue.what_if.behaviour import Elasticity
 
 _MARK: Final = b"LXWP"
@@ -76,6 +77,6 @@ class WhatIfPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _compiled(files: Mapping[str, str], law_of: date | None) -> Program:
     law = read_law(files)
     if law.errors:
-        raise law.errors[0]
+        raise LawFileErrors(law.errors)
     program = law.compile()
     return program if law_of is None else under_law_of(program, law_of)

@@ -28,7 +28,7 @@ MISTAKES = {
     "an unknown word in a condition": (
         "only: {nature: [gift]",
         "only: {nature: [present]",
-        "reliefs.gifts[0].only.nature[0]: 'present' is not one of the known words",
+        "reliefs.gifts[0].only.nature[0]: 'present' is not one of sale, gift, return, sample, document, other",
     ),
     "goods that are no code": (
         'excluded: ["22", "24"]',
@@ -70,7 +70,7 @@ MISTAKES = {
     "an unknown test": (
         "amount: 150.00 EUR, reference",
         "amount: 150.00 EUR, test: week, reference",
-        "limits.value[2].test: 'week' is not one of the known words",
+        "limits.value[2].test: 'week' is not one of consignment, item, order, person_year, person_day, recipient_day, importer_craft",
     ),
     "an unknown relief": (
         "relieved_by: [gifts]",
@@ -122,12 +122,12 @@ MISTAKES = {
     "a scheme that nobody knows": (
         "  voec: {number",
         "  voex: {number",
-        "schemes: 'voex' is not one of the known words",
+        "schemes: 'voex' is not one of none, ioss, special_arrangements, voec,",
     ),
     "an unknown check of numbers": (
         "registered: true",
         "check: luhn",
-        "schemes.voec.check: 'luhn' is not one of the known",
+        "schemes.voec.check: 'luhn' is not one of eu_oss",
     ),
 }
 

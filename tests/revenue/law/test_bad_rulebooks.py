@@ -66,7 +66,7 @@ MISTAKES = {
     "an unknown way of rounding": (
         "mode: up, unit: 0.01 EUR, reference: act}]",
         "mode: sideways, unit: 0.01 EUR, reference: act}]",
-        "charges[levy].rounding[0].mode: 'sideways' is not one of the known words",
+        "charges[levy].rounding[0].mode: 'sideways' is not one of down, half_up, half_even, up",
     ),
     "a rounding to nothing": (
         "mode: half_even, unit: 0.01 EUR",
@@ -87,7 +87,7 @@ MISTAKES = {
     "a country that YAML takes for a no": (
         "areas: [XA, XB]",
         "areas: [XA, NO]",
-        "areas[1]: expected `str`, got `bool`",
+        "areas[1]: is read as false; write a text in quotation marks, such as 'NO'",
     ),
     "an unknown key": (
         "    name: stamp",
@@ -202,7 +202,7 @@ def test_a_bad_tariff_is_refused(good: str, bad: str, message: str) -> None:
     [
         ('USD: "1.05"', 'USD: "0"', "a rate is more than nothing"),
         ('USD: "1.05"', 'USX: "1.05"', "'USX' no ISO 4217 code"),
-        ('USD: "1.05"', "USD: 1.05", "expected `str`"),
+        ('USD: "1.05"', "USD: 1.05", "is a number and not a text; write it in quotation marks"),
         ('USD: "1.05"', 'USD: "1.0512345678912"', "too many digits"),
         ("{from: 2022-03-01,", "{from: 2021-12-31,", "overlaps the period before it"),
         ("to: 2026-12-31, ", "", "rates are never open-ended"),

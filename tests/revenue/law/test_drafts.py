@@ -72,14 +72,18 @@ def test_a_mistake_of_a_new_file_is_told_with_its_own_line() -> None:
     assert mistake.line == line_of(wrong, "tariff_lime")
 
 
-def test_each_file_tells_its_first_mistake() -> None:
+def test_the_errors_of_all_files_are_reported() -> None:
     found = mistakes(
         Draft(
             files={"xx/rulebook.yaml": UTOPIA.replace("unit: 0.05 EUR, reference", "unit: 0.05 XXX, reference"),
                    "xx/tariff.yaml": TARIFF.replace("10 %", "ten"), "rates/utopia.yaml": "format: [1"}
         )
     )  # fmt: skip
-    assert [each.file for each in found] == ["xx/rulebook.yaml", "xx/tariff.yaml", "rates/utopia.yaml"]
+    assert list(dict.fromkeys(each.file for each in found)) == [
+        "xx/rulebook.yaml",
+        "xx/tariff.yaml",
+        "rates/utopia.yaml",
+    ]
 
 
 def test_each_change_that_leads_nowhere_or_is_no_yaml_is_told() -> None:

@@ -105,7 +105,8 @@ def test_what_is_a_rate_and_what_is_none(text: str, refused: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "why"), [(TEXT_MAX, "is no rate"), (TEXT_MAX + 1, f"rate '{'9' * 40}'…: is longer than 300 characters")]
+    ("length", "why"),
+    [(TEXT_MAX, "is not a rate"), (TEXT_MAX + 1, f"rate '{'9' * 40}'…: is longer than 300 characters")],
 )
 def test_a_rate_has_at_most_so_many_characters(length: int, why: str) -> None:
     with pytest.raises(ValueError, match=why):

@@ -55,7 +55,7 @@ MISTAKES = {
     "a comma in an amount": (
         "{from: 2020-01-01, amount: 150.00 EUR, reference: act}",
         "{from: 2020-01-01, amount: 150,00 EUR, reference: act}",
-        "limits.value[2].amount: expected `str`, got `int`; write it as '700.00 EUR', with a point",
+        "limits.value[2].amount: 150 is not an amount; write 150.00 EUR, with a point: a comma ends what stands before it",
     ),
 }
 

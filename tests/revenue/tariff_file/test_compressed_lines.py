@@ -26,13 +26,13 @@ def files_of(folder: Path) -> dict[str, str]:
 def test_lines_have_one_name_compressed_or_not(folder: Path, compressed: bool) -> None:
     data = b"code,rate\n61,1 %\n"
     (folder / "xa" / ("tariff_lines.csv.gz" if compressed else "tariff_lines.csv")).write_bytes(
-        gzip.compress(data) if compressed else data
+        gzip.compress(data, mtime=0) if compressed else data
     )
     assert files_of(folder)["xa/tariff_lines.csv"] == data.decode()
 
 
 def test_lines_that_are_there_twice_are_refused(folder: Path) -> None:
-    (folder / "xa" / "tariff_lines.csv.gz").write_bytes(gzip.compress(b"code,rate\n"))
+    (folder / "xa" / "tariff_lines.csv.gz").write_bytes(gzip.compress(b"code,rate\n", mtime=0))
     (folder / "xa" / "tariff_lines.csv").write_text("code,rate\n")
     with pytest.raises(LawFileError, match=r"xa/tariff_lines\.csv: is there as it is and compressed"):
         files_of(folder)
@@ -40,7 +40,8 @@ def test_lines_that_are_there_twice_are_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [gzip.compress(b"code,rate\n")[:-5], b"code,rate\n", gzip.compress(b"code,\xff\n"), b"\x1f\x8b\x08\x00" + b"\x00" * 6 + b"\xff" * 9],
+    [gzip.compress(b"code,rate\n", mtime=0)[:-5], b"code,rate\n", gzip.compress(b"code,\xff\n", mtime=0),
+     b"\x1f\x8b\x08\x00" + b"\x00" * 6 + b"\xff" * 9],
 )  # fmt: skip
 def test_lines_that_cannot_be_unpacked_are_refused_by_name(folder: Path, data: bytes) -> None:
     (folder / "xa" / "tariff_lines.csv.gz").write_bytes(data)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 )
 @acting("analyst")
 def check(context: Context, files: tuple[str, ...], values: tuple[str, ...], ident: str) -> None:
-    """Check law files together with all other active law, and list the first error of each file; nothing is changed.
+    """Check law files together with all other active law, and list all errors of the files; nothing is changed.
 
     The law knows a FILE by its directory and its own name, such as eu/rulebook.yaml for drafts/eu/rulebook.yaml; use NAME=FILE for another name.
     """

@@ -31,10 +31,10 @@ from services.revenue.api.what_if import refusal_of
 from services.revenue.commands.law import change
 from services.revenue.commands.law.load import LawLoader, LoadedLaw
 from services.revenue.commands.law.schedule import day_of
-from services.revenue.law.program.compiler.drafts import DraftError, DraftRefused
+from services.revenue.law.program.compiler.drafts import ERRORS_MAX, DraftError, DraftRefused
 from services.revenue.law.program.compiler.law_files import read_law
 from services.revenue.law.program.program import ProgramError
-from services.revenue.law.source.yaml_source import LawFileError
+from services.revenue.law.source.yaml_source import LawFileError, LawFileErrors
 from services.revenue.law.verification.reviews import contents_of
 from services.revenue.store.law.versions import StoredLaw
 from services.revenue.store.law_files import program_of
@@ -112,7 +112,7 @@ class LawService(LawServiceServicer):
         try:
             checked = await self._confirmation.check(stored, moment)
         except (LawFileError, ProgramError) as error:
-            raise refusal_of(DraftRefused([_draft_error(error)])) from None
+            raise refusal_of(DraftRefused(_draft_errors(error))) from None
         cases = await self._agreeing(checked.law, stored.folder)
         now, active = await self._moment()
 
@@ -147,7 +147,7 @@ class LawService(LawServiceServicer):
         try:
             results = await asyncio.to_thread(run_cases, law, stored.folder, program_of)
         except LawFileError as error:
-            raise refusal_of(DraftRefused([_draft_error(error)])) from None
+            raise refusal_of(DraftRefused(_draft_errors(error))) from None
         return pb.RunLawCasesResponse(
             cases=[pb.LawCaseResult(id=each.id, differences=each.differences) for each in results]
         )
@@ -227,18 +227,18 @@ class LawService(LawServiceServicer):
         written = {name: text for name, text in loaded.items() if not name.startswith(f"{folder}/")} | dict(files)
         read = read_law(written)
         if read.errors:
-            raise refusal_of(DraftRefused([_draft_error(error) for error in read.errors]))
+            raise refusal_of(DraftRefused(_draft_errors(LawFileErrors(read.errors))))
         try:
             return LoadedLaw(written, read.compile())
         except (LawFileError, ProgramError) as error:
-            raise refusal_of(DraftRefused([_draft_error(error)])) from None
+            raise refusal_of(DraftRefused(_draft_errors(error))) from None
 
     async def _agreeing(self, law: LoadedLaw, folder: str) -> list[CaseResult]:
         """Run the cases of a folder. Raises Refusal where any differs, or cannot be read."""
         try:
             results = await asyncio.to_thread(run_cases, law, folder, program_of)
         except LawFileError as error:
-            raise refusal_of(DraftRefused([_draft_error(error)])) from None
+            raise refusal_of(DraftRefused(_draft_errors(error))) from None
         failing = [each for each in results if each.differences]
         if failing:
             violations = [
@@ -250,7 +250,7 @@ class LawService(LawServiceServicer):
         return results
 
 
-def _draft_error(error: LawFileError | ProgramError) -> DraftError:
+def _draft_errors(error: LawFileError | ProgramError) -> list[DraftError]:
     if isinstance(error, LawFileError):
-        return DraftError(error.file, error.line, error.where, error.message)
-    return DraftError("", 0, "", str(error))
+        return [DraftError(each.file, each.line, each.where, each.message) for each in error.errors[:ERRORS_MAX]]
+    return [DraftError("", 0, "", str(error))]

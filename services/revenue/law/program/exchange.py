@@ -66,22 +66,24 @@ class ExchangeRate:
 
 
 def read_exchange(file: str, text: str) -> list[ExchangeRate]:
-    """Read and check a table; LawFileError names the file, the line and the rate that cannot be applied."""
+    """Read and check a table; LawFileError has the file, the line and the rate of everything that cannot be applied."""
     source = Source(file, text)
     written = source.convert(ExchangeFile)
     rates = [ExchangeRate(written.table, written.currency, 0, (1 << _DAY_BITS) - 1, 1, 1, _ITSELF, "", True)]
+    verified = {name: reference.verified for name, reference in written.references.items()}
     last: date | None = None
     for place, period in enumerate(written.periods):
         here = ("periods", place)
         if period.to is None or period.to < period.start:
-            raise source.error(here, "needs a last day that is not before its first: rates are never open-ended")
+            source.refuse(here, "needs a last day that is not before its first: rates are never open-ended")
+            continue
         if last is not None and period.start <= last:
-            raise source.error(here, f"overlaps the period before it, which ends on {last}")
+            source.refuse(here, f"overlaps the period before it, which ends on {last}")
         if period.reference not in written.references:
-            raise source.error((*here, "reference"), f"{period.reference!r} is not described under 'references'")
+            source.refuse((*here, "reference"), f"{period.reference!r} is not described under 'references'")
         last = period.to
         if not period.rates and not period.inverse_rates:
-            raise source.error(here, "has neither 'rates' nor 'inverse_rates'")
+            source.refuse(here, "has neither 'rates' nor 'inverse_rates'")
         for at, currency, figure, factor in _factors(source, written, here, period):
             inverse = at[-2] == "inverse_rates"
             rates.append(
@@ -96,9 +98,10 @@ def read_exchange(file: str, text: str) -> list[ExchangeRate]:
                     if inverse
                     else f"1 {written.currency} = {figure} {currency}",
                     period.reference,
-                    period.verified and written.references[period.reference].verified,
+                    period.verified and verified.get(period.reference, False),
                 )
             )
+    source.finish()
     return rates
 
 
@@ -106,26 +109,35 @@ def _factors(
     source: Source, written: ExchangeFile, path: Path, period: RatePeriod
 ) -> Iterator[tuple[Path, str, str, Fraction]]:
     """Yield for each rate of a period its path, its currency, its figure, and the value of one minor unit."""
-    home = minor_units(written.currency)
+    try:
+        home = minor_units(written.currency)
+    except ValueError:
+        raise source.error(("currency",), f"{written.currency!r} is no ISO 4217 code") from None
     for name in ("rates", "inverse_rates"):
         for currency, figure in getattr(period, name).items():
             at = (*path, name, currency)
-            if currency == written.currency:
-                raise source.error(at, "is the table's own currency, which is worth itself")
-            if name == "inverse_rates" and currency in period.rates:
-                raise source.error(at, "stands under 'rates' too; keep the one that the authority publishes")
-            try:
-                factor = Fraction(10) ** (home - minor_units(currency))
-                factor = factor * Fraction(figure) if name == "inverse_rates" else factor / Fraction(figure)
-            except ZeroDivisionError:
-                raise source.error(at, f"{figure!r} is no rate; a rate is more than nothing") from None
-            except ValueError:
-                raise source.error(at, f"{figure!r} is no rate, or {currency!r} no ISO 4217 code") from None
-            if factor <= 0:
-                raise source.error(at, f"{figure!r} is no rate; a rate is more than nothing")
-            if max(factor.numerator, factor.denominator) >= _LARGEST_PART:
-                raise source.error(at, f"{figure!r} has too many digits; seven are enough")
-            yield at, currency, figure, factor
+            with source:
+                if currency == written.currency:
+                    raise source.error(at, "is the table's own currency, which is worth itself")
+                if name == "inverse_rates" and currency in period.rates:
+                    raise source.error(at, "stands under 'rates' too; keep the one that the authority publishes")
+                yield at, currency, figure, _factor(source, at, currency, figure, home)
+
+
+def _factor(source: Source, at: Path, currency: str, figure: str, home: int) -> Fraction:
+    """Return the value of one minor unit of a currency in minor units of the table's own. Raises LawFileError."""
+    try:
+        factor = Fraction(10) ** (home - minor_units(currency))
+        factor = factor * Fraction(figure) if at[-2] == "inverse_rates" else factor / Fraction(figure)
+    except ZeroDivisionError:
+        raise source.error(at, f"{figure!r} is no rate; a rate is more than nothing") from None
+    except ValueError:
+        raise source.error(at, f"{figure!r} is no rate, or {currency!r} no ISO 4217 code") from None
+    if factor <= 0:
+        raise source.error(at, f"{figure!r} is no rate; a rate is more than nothing")
+    if max(factor.numerator, factor.denominator) >= _LARGEST_PART:
+        raise source.error(at, f"{figure!r} has too many digits; seven are enough")
+    return factor
 
 
 @dataclass(frozen=True, slots=True)

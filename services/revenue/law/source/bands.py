@@ -24,12 +24,13 @@ def with_bands(source: Source, book: Rulebook) -> Rulebook:
         stands: list[int] = []
         for at, rate in enumerate(charge.rates):
             here = ("charges", place, "rates", at)
-            if rate.by_rate_of:
-                rates += _Bands(source, book, here, rate).written()
-            elif rate.bands:
-                raise source.error((*here, "bands"), "say by the rate of which charge: 'by_rate_of'")
-            else:
-                rates.append(rate)
+            expanded = [rate]
+            with source:
+                if rate.by_rate_of:
+                    expanded = list(_Bands(source, book, here, rate).written())
+                elif rate.bands:
+                    raise source.error((*here, "bands"), "say by the rate of which charge: 'by_rate_of'")
+            rates += expanded
             stands += [at] * (len(rates) - len(stands))
         written[("charges", place, "rates")] = stands
         charges[place] = msgspec.structs.replace(charge, rates=tuple(rates))

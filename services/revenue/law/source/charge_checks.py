@@ -21,10 +21,10 @@ class ChargeChecks(Checks):
         book = self.book
         self.order(path, charge)
         if charge.start < book.period.start or (charge.to and charge.to > last_day(book.period)):
-            raise self.error(path, "its days lie outside the rulebook's period")
+            self.refuse(path, "its days lie outside the rulebook's period")
         for place, area in enumerate(charge.areas):
             if area not in book.areas:
-                raise self.error((*path, "areas", place), f"{area!r} is not an area of this rulebook")
+                self.refuse((*path, "areas", place), f"{area!r} is not an area of this rulebook")
         for position in positions(charge.when):
             self.position(path, position)
         if charge.unless:
@@ -32,13 +32,11 @@ class ChargeChecks(Checks):
             self.scheme((*path, "unless", "without_scheme"), charge.unless.without_scheme)
             for place, digit in enumerate(charge.unless.preference):
                 if len(digit) != 1 or digit not in "0123456789":
-                    raise self.error((*path, "unless", "preference", place), f"{digit!r} is not one digit")
+                    self.refuse((*path, "unless", "preference", place), f"{digit!r} is not one digit")
         if charge.also_when_unless_of:
             other = next((c for c in book.charges if c.id == charge.also_when_unless_of), None)
             if other is None or other.unless is None:
-                raise self.error(
-                    (*path, "also_when_unless_of"), "names no charge of this rulebook that has an 'unless'"
-                )
+                self.refuse((*path, "also_when_unless_of"), "names no charge of this rulebook that has an 'unless'")
         methods = self._rates(path, charge)
         self._bases(path, charge, methods)
         if charge.tariff_line:
@@ -57,27 +55,26 @@ class ChargeChecks(Checks):
             try:
                 parsed = parse_rate(rate.rate)
             except ValueError as error:
-                raise self.error((*here, "rate"), str(error)) from None
+                self.refuse((*here, "rate"), str(error))
+                continue
             methods |= {leaf.method for leaf in parsed.leaves}
             of_goods = parsed.method not in CONSIGNMENT_LEVEL or charge.mass == "net"
             self.condition((*here, "only"), rate.condition, items=of_goods)
             self._less(here, rate, parsed)
         if charge.mass == "net" and methods - {"kilogram", "expression"}:
-            raise self.error((*path, "mass"), "is for rates per kilogram alone; another rate of the charge is none")
+            self.refuse((*path, "mass"), "is for rates per kilogram alone; another rate of the charge is none")
         whole = {method in CONSIGNMENT_LEVEL and charge.mass != "net" for method in methods}
         if len(whole) > 1:
-            raise self.error(
-                (*path, "rates"), "mixes rates per consignment with rates per item; make two charges of it"
-            )
+            self.refuse((*path, "rates"), "mixes rates per consignment with rates per item; make two charges of it")
         if True in whole:
             for name, asks in (("only", charge.condition is not None and asks_of_items(charge.condition)),
                                ("relieved_by", bool(charge.relieved_by))):  # fmt: skip
                 if asks:
-                    raise self.error((*path, name), "asks of items, and the charge is on the consignment as a whole")
+                    self.refuse((*path, name), "asks of items, and the charge is on the consignment as a whole")
         if "tariff" in methods and not charge.tariff:
-            raise self.error(path, "has the rate 'tariff' and names no 'tariff'")
+            self.refuse(path, "has the rate 'tariff' and names no 'tariff'")
         if "tariff_line" in methods and charge.tariff_line is None:
-            raise self.error(
+            self.refuse(
                 path, "is levied per tariff_line and has no 'tariff_line' that says how lines are distinguished"
             )
         self._variants(path, charge)
@@ -88,9 +85,9 @@ class ChargeChecks(Checks):
             return
         self.amount((*path, "less"), rate.less, positive=True, foreign=True)
         if parsed.method != "percent":
-            raise self.error((*path, "less"), "is taken off percentages only; write the smaller amount")
+            self.refuse((*path, "less"), "is taken off percentages only; write the smaller amount")
         if rate.condition and asks_of_items(rate.condition):
-            raise self.error(
+            self.refuse(
                 (*path, "less"), "is taken off once a consignment, and 'only' asks of items; make two charges of it"
             )
 
@@ -100,8 +97,9 @@ class ChargeChecks(Checks):
         self.dated((*path, "rates"), charge.rates, None, areas)
         always = [rate for rate in charge.rates if rate.condition is None]
         if not always:
-            raise self.error((*path, "rates"), "has no rate without 'only'; that is where all else falls back")
-        self.covered((*path, "rates"), always, charge, areas, ("",))
+            self.refuse((*path, "rates"), "has no rate without 'only'; that is where all else falls back")
+        else:
+            self.covered((*path, "rates"), always, charge, areas, ("",))
         for place, rate in enumerate(charge.rates):
             for earlier in charge.rates[:place]:
                 covered = set(rate.areas) <= set(earlier.areas) and bool(earlier.areas) == bool(rate.areas)
@@ -112,49 +110,50 @@ class ChargeChecks(Checks):
                     and covered
                     and overlapping(earlier, rate)
                 ):
-                    raise self.error(
+                    self.refuse(
                         (*path, "rates", place),
                         f"is never reached from {max(earlier.start, rate.start)} on: the rate from {earlier.start} "
                         "before it fits always there; put the one without 'only' last",
                     )
+                    break
 
     def _bases(self, path: Path, charge: Charge, methods: set[Method]) -> None:
         of_base = methods & {"percent", "tariff"} or (
-            "expression" in methods and any(_takes_base(rate.rate) for rate in charge.rates)
+            "expression" in methods and any(map(_takes_base, map(self._parsed, charge.rates)))
         )
         before = self.book.charges[: self.book.charges.index(charge)]
         for place, part in enumerate(charge.base):
             if part in ("duty", "tax", "fee") and all(each.kind != part for each in before):
-                raise self.error(
+                self.refuse(
                     (*path, "base", place),
                     f"no {part} is charged before this charge, so that the base never holds any; put the charge behind it "
                     f"or leave {part!r} out",
                 )
         if of_base and not charge.base and not charge.uplift:
-            raise self.error(path, "has no 'base'; a percentage needs to say of what")
+            self.refuse(path, "has no 'base'; a percentage needs to say of what")
         exact = methods <= {"percent", "tariff", "expression"} or charge.mass == "net"
         for name in ("uplift", "over_only", "inside", "share"):
             if getattr(charge, name) and not exact:
-                raise self.error((*path, name), "is for percentages and sums; another rate of the charge is neither")
+                self.refuse((*path, name), "is for percentages and sums; another rate of the charge is neither")
         if charge.uplift:
             self.reference((*path, "uplift", "reference"), charge.uplift.reference)
             self._share((*path, "uplift", "percent"), charge.uplift.percent)
             if not charge.uplift.components:
-                raise self.error((*path, "uplift", "of"), "names nothing; say what the uplift is a part of")
+                self.refuse((*path, "uplift", "of"), "names nothing; say what the uplift is a part of")
         if charge.share:
             self._share((*path, "share"), charge.share)
         if charge.over_only:
             if charge.over_only not in self.book.limits:
-                raise self.error((*path, "over_only"), f"{charge.over_only!r} is not one of the rulebook's limits")
-            for limit in self.book.limits[charge.over_only]:
+                self.refuse((*path, "over_only"), f"{charge.over_only!r} is not one of the rulebook's limits")
+            for limit in self.book.limits.get(charge.over_only, ()):
                 if limit.test != "consignment" or limit.exchange_table:
-                    raise self.error(
+                    self.refuse(
                         (*path, "over_only"),
                         f"{charge.over_only!r} is tested on more or less than the consignment, or by another exchange "
                         "table; what is beyond it is unknown",
                     )
                 if limit.amount != "none" and not limit.amount.endswith(f" {self.book.currency}"):
-                    raise self.error((*path, "over_only"), f"{charge.over_only!r} is not in {self.book.currency}")
+                    self.refuse((*path, "over_only"), f"{charge.over_only!r} is not in {self.book.currency}")
         self._inside(path, charge)
 
     def _inside(self, path: Path, charge: Charge) -> None:
@@ -163,16 +162,17 @@ class ChargeChecks(Checks):
             here = (*path, "inside", place)
             other = next((each for each in self.book.charges if each.id == name), None)
             if other is None:
-                raise self.error(here, f"{name!r} is no charge of this rulebook")
+                self.refuse(here, f"{name!r} is no charge of this rulebook")
+                continue
             if name in charge.inside[:place]:
-                raise self.error(here, f"{name!r} stands twice")
+                self.refuse(here, f"{name!r} stands twice")
             rates = [self._parsed(rate) for rate in other.rates]
             leaves = [leaf for rate in rates if rate for leaf in rate.leaves]
             if any(leaf.method not in ("percent", "tariff") for leaf in leaves):
-                raise self.error(here, f"{name!r} has rates that are no percentages; a base can hold percentages only")
+                self.refuse(here, f"{name!r} has rates that are no percentages; a base can hold percentages only")
             highest += max((leaf.ppm for leaf in leaves), default=0)
         if highest >= PPM:
-            raise self.error(
+            self.refuse(
                 (*path, "inside"),
                 f"the percentages sum to {percent_text(highest)}; a base must be left: less than 100 %",
             )
@@ -188,11 +188,11 @@ class ChargeChecks(Checks):
         try:
             parse_share(text)
         except ValueError as error:
-            raise self.error(path, str(error)) from None
+            self.refuse(path, str(error))
 
     def _rounding(self, path: Path, charge: Charge, methods: set[Method]) -> None:
         if methods & {"percent", "tariff", "kilogram", "expression"} and not charge.rounding:
-            raise self.error(path, "has no 'rounding'; a computed amount needs a rule with its reference")
+            self.refuse(path, "has no 'rounding'; a computed amount needs a rule with its reference")
         areas = charge.areas or self.book.areas
         schemes = sorted({entry.scheme for entry in charge.collection} | {"none"})
         if charge.rounding:
@@ -206,12 +206,12 @@ class ChargeChecks(Checks):
                 if written := getattr(rule, name):
                     self.amount((*here, name), written, positive=True)
             if rule.base_of == "sum" and (not rule.base_unit or charge.inside or methods - {"percent", "tariff"}):
-                raise self.error(
+                self.refuse(
                     (*here, "base_of"),
                     "'sum' is for a 'base_unit' of percentages whose base holds no percentage; leave it out here",
                 )
             if rule.total_unit and methods & CONSIGNMENT_LEVEL and charge.mass != "net":
-                raise self.error((*here, "total_unit"), "is for charges on items; write it as the 'unit'")
+                self.refuse((*here, "total_unit"), "is for charges on items; write it as the 'unit'")
 
     def _minimum(self, path: Path, charge: Charge) -> None:
         self.dated((*path, "minimum"), charge.minimum, None, charge.areas or self.book.areas)
@@ -222,7 +222,7 @@ class ChargeChecks(Checks):
             self.amount((*here, "amount"), minimum.amount, foreign=True)
             for at, name in enumerate(minimum.together_with):
                 if name not in before:
-                    raise self.error(
+                    self.refuse(
                         (*here, "together_with", at),
                         f"{name!r} is no charge before this one; a minimum of several stands on the last of them",
                     )
@@ -232,9 +232,9 @@ class ChargeChecks(Checks):
             here = (*path, "collection", place)
             self.position(here, entry.when)
             if entry.condition and asks_of_items(entry.condition):
-                raise self.error((*here, "only"), "asks of items; a consignment is collected as a whole")
+                self.refuse((*here, "only"), "asks of items; a consignment is collected as a whole")
             if entry.scheme != "none" and entry.scheme not in self.book.schemes:
-                raise self.error((*here, "scheme"), f"{entry.scheme!r} is not described under 'schemes'")
+                self.refuse((*here, "scheme"), f"{entry.scheme!r} is not described under 'schemes'")
         for scheme in {entry.scheme for entry in charge.collection}:
             of_scheme = [entry for entry in charge.collection if entry.scheme == scheme]
             paths = [place for place, entry in enumerate(charge.collection) if entry.scheme == scheme]
@@ -243,13 +243,12 @@ class ChargeChecks(Checks):
             way for way in charge.collection if way.scheme == "none" and way.when is None and way.condition is None
         ]
         if not plain:
-            raise self.error(
-                (*path, "collection"), "has no entry with the scheme 'none'; that is where all else falls back"
-            )
-        self.covered((*path, "collection"), plain, charge, ("",), ("",))
+            self.refuse((*path, "collection"), "has no entry with the scheme 'none'; that is where all else falls back")
+        else:
+            self.covered((*path, "collection"), plain, charge, ("",), ("",))
 
 
-def _takes_base(text: str) -> bool:
-    """Return whether any part of a readable rate is a percentage."""
-    expressions = [leaf.expression for leaf in parse_rate(text).leaves if leaf.expression]
+def _takes_base(rate: ParsedRate | None) -> bool:
+    """Return whether any part of the rate is a percentage."""
+    expressions = [leaf.expression for leaf in rate.leaves if leaf.expression] if rate else []
     return any(each.ppm for expression in expressions for each in expression.totals if each)

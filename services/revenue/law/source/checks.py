@@ -17,7 +17,7 @@ from services.revenue.law.source.rulebook import (
     StatutoryDefault,
     asks_of_items,
 )
-from services.revenue.law.source.yaml_source import LawFileError, Path, Source
+from services.revenue.law.source.yaml_source import Path, Source
 
 FOREVER = date(9999, 12, 31)
 YEARS_MAX, TRANSIT_DAYS_MAX = 50, 366
@@ -63,49 +63,50 @@ def active_entry(entries: Iterable[D], day: date, area: str = "", scheme: str = 
 
 
 class Checks:
-    """A rulebook under examination; each check raises LawFileError with file, line and rule."""
+    """A rulebook under examination; each check adds its errors to the source, with file, line and rule."""
 
     def __init__(self, source: Source, rulebook: Rulebook) -> None:
         self.source, self.book = source, rulebook
 
-    def error(self, path: Path, message: str) -> LawFileError:
-        """Return the error for the element at the path."""
-        return self.source.error(path, message)
+    def refuse(self, path: Path, message: str) -> None:
+        """Add the error of the element at the path; the checks go on behind it."""
+        self.source.refuse(path, message)
 
     def position(self, path: Path, position: Position | None) -> None:
         """Refuse a position that names no limit of the rulebook."""
         if position and position.limit not in self.book.limits:
-            raise self.error((*path, "when", "limit"), f"{position.limit!r} is not one of the rulebook's limits")
+            self.refuse((*path, "when", "limit"), f"{position.limit!r} is not one of the rulebook's limits")
 
     def scheme(self, path: Path, scheme: str) -> None:
         """Refuse a scheme that the rulebook does not have; `none` is the border."""
         if scheme != "none" and scheme not in self.book.schemes:
-            raise self.error(path, f"{scheme!r} is not described under 'schemes'")
+            self.refuse(path, f"{scheme!r} is not described under 'schemes'")
 
     def reference(self, path: Path, reference: str) -> None:
         """Refuse a reference that is not described."""
         if reference not in self.book.references:
-            raise self.error(path, f"{reference!r} is not described under 'references'")
+            self.refuse(path, f"{reference!r} is not described under 'references'")
 
     def amount(self, path: Path, text: str, *, positive: bool = False, foreign: bool = False) -> None:
         """Refuse what is no amount in the rulebook's currency, or, where `foreign`, in any currency."""
         try:
             minor, currency = parse_amount(text)
         except ValueError as error:
-            raise self.error(path, str(error)) from None
+            self.refuse(path, str(error))
+            return
         if currency != self.book.currency and not foreign:
-            raise self.error(path, f"{text!r} is not in {self.book.currency}, the rulebook's currency")
+            self.refuse(path, f"{text!r} is not in {self.book.currency}, the rulebook's currency")
         if positive and minor <= 0:
-            raise self.error(path, f"{text!r} must be more than nothing")
+            self.refuse(path, f"{text!r} must be more than nothing")
 
     def condition(self, path: Path, condition: Condition | None, *, items: bool = True) -> None:
         """Refuse a condition that asks nothing, of unknown countries, codes or schemes, or of items where it may not."""
         if condition is None:
             return
         if condition == Condition():
-            raise self.error(path, "asks nothing; leave it out or say what must be true")
+            self.refuse(path, "asks nothing; leave it out or say what must be true")
         if not items and asks_of_items(condition):
-            raise self.error(path, "asks of items; what is decided here is decided for the whole consignment")
+            self.refuse(path, "asks of items; what is decided here is decided for the whole consignment")
         for name, known, what in (
             ("dispatch", COUNTRIES, "country"),
             ("origin", ORIGINS, "country of origin"),
@@ -113,19 +114,15 @@ class Checks:
         ):
             for place, code in enumerate(getattr(condition, name)):
                 if code not in known:
-                    raise self.error(
-                        (*path, name, place), f"{code!r} is no {what}; it takes the two letters of ISO 3166"
-                    )
+                    self.refuse((*path, name, place), f"{code!r} is no {what}; it takes the two letters of ISO 3166")
         self.codes((*path, "goods"), condition.goods)
         self.codes((*path, "goods_except"), condition.goods_except)
         for place, head in enumerate(condition.preference):
             if not re.fullmatch("[0-9]{1,3}", head):
-                raise self.error(
-                    (*path, "preference", place), f"{head!r} begins no preference code; it has 1 to 3 digits"
-                )
+                self.refuse((*path, "preference", place), f"{head!r} begins no preference code; it has 1 to 3 digits")
         for place, code in enumerate(condition.additional_procedure):
             if not re.fullmatch("[A-Z0-9]{3}", code):
-                raise self.error(
+                self.refuse(
                     (*path, "additional_procedure", place),
                     f"{code!r} is no additional procedure; it has three letters or digits",
                 )
@@ -134,19 +131,19 @@ class Checks:
         self._regions((*path, "region"), condition.region)
         for place, scheme in enumerate(condition.scheme):
             if scheme != "none" and scheme not in self.book.schemes:
-                raise self.error((*path, "scheme", place), f"{scheme!r} is not described under 'schemes'")
+                self.refuse((*path, "scheme", place), f"{scheme!r} is not described under 'schemes'")
 
     def _returned(self, path: Path, condition: Condition) -> None:
         """Refuse a condition of returned goods that asks for other consignments too, or for no proof."""
         asked = condition.returned
         assert asked is not None
         if condition.nature != ("return",):
-            raise self.error((*path, "returned"), "is a condition of returns alone; write nature: [return] beside it")
+            self.refuse((*path, "returned"), "is a condition of returns alone; write nature: [return] beside it")
         if not asked.proof:
-            raise self.error((*path, "returned", "proof"), "names nothing; say which MRN proves that the goods left")
+            self.refuse((*path, "returned", "proof"), "names nothing; say which MRN proves that the goods left")
         for name, most in (("within_years", YEARS_MAX), ("transit_days", TRANSIT_DAYS_MAX)):
             if not 0 <= getattr(asked, name) <= most:
-                raise self.error((*path, "returned", name), f"is {getattr(asked, name)}; it is 0 to {most}")
+                self.refuse((*path, "returned", name), f"is {getattr(asked, name)}; it is 0 to {most}")
 
     def _regions(self, path: Path, regions: Sequence[str]) -> None:
         """Refuse a region that is neither a name nor a code as the rulebook's other codes of regions are."""
@@ -154,13 +151,13 @@ class Checks:
         for place, region in enumerate(regions):
             if _CODE.fullmatch(region):
                 if 2 * codes[_shape(region)] <= codes.total():
-                    raise self.error(
+                    self.refuse(
                         (*path, place),
                         f"{region!r} is written otherwise than the rulebook's other codes of regions; write the part of the "
                         "ISO 3166-2 code behind the country",
                     )
             elif not re.fullmatch(r"[^\W\d_].*[^\W\d_]{2}.*", region):
-                raise self.error(
+                self.refuse(
                     (*path, place), f"{region!r} is no region; write the ISO 3166-2 code without the country, or a name"
                 )
 
@@ -170,28 +167,30 @@ class Checks:
         listed: dict[str, str] = {}
         for place, head in enumerate(heads):
             if not re.fullmatch("[0-9]{2,10}", head):
-                raise self.error((*path, place), f"{head!r} begins no commodity code; it has 2 to 10 digits")
+                self.refuse((*path, place), f"{head!r} begins no commodity code; it has 2 to 10 digits")
+                continue
             beginnings = [head[:width] for width in range(2, len(head) + 1)]
             other = listed.get(head) or next((each for each in beginnings if listed.get(each) == each), None)
             if other is not None:
-                raise self.error((*path, place), f"{head!r} and {other!r} name the same goods; keep the shorter")
+                self.refuse((*path, place), f"{head!r} and {other!r} name the same goods; keep the shorter")
             listed.update(dict.fromkeys(beginnings, head))
 
     def order(self, path: Path, entry: _HasTime) -> None:
         """Refuse an entry that ends before it begins."""
         if last_day(entry) < entry.start:
-            raise self.error(path, f"ends on {entry.to} before it begins on {entry.start}")
+            self.refuse(path, f"ends on {entry.to} before it begins on {entry.start}")
 
     def reached(self, path: Path, entries: Sequence[Limit | StatutoryDefault], place: int) -> None:
         """Refuse an entry that an earlier one without conditions precedes on some day."""
         entry = entries[place]
         for earlier in entries[:place]:
             if earlier.condition is None and overlapping(earlier, entry):
-                raise self.error(
+                self.refuse(
                     path,
                     f"is never reached from {max(earlier.start, entry.start)} on: the entry from {earlier.start} "
                     "before it fits always; put the one without 'only' last",
                 )
+                break
 
     def dated(
         self,
@@ -209,16 +208,17 @@ class Checks:
             self.reference((*path, place, "reference"), getattr(entry, "reference", ""))
             for at, area in enumerate(getattr(entry, "areas", ())):
                 if area not in areas:
-                    raise self.error((*path, place, "areas", at), f"{area!r} is not an area of this rule")
+                    self.refuse((*path, place, "areas", at), f"{area!r} is not an area of this rule")
         for later, place in zip(range(len(entries)), where, strict=True):
             for earlier in range(later):
                 one, other = entries[earlier], entries[later]
                 if _overlap(one, other):
-                    raise self.error(
+                    self.refuse(
                         (*path, place),
                         f"overlaps the entry from {one.start}: on {max(one.start, other.start)} both would apply; "
                         "end the first before the second begins",
                     )
+                    break
         if span is not None:
             self.covered(path, entries, span, areas, schemes)
 
@@ -235,9 +235,8 @@ class Checks:
                         whom = f" for {area}" if area else ""
                         some = any(applies(entry, day) and getattr(entry, "condition", None) for entry in entries)
                         which = "entry without 'only'" if some else "entry"
-                        raise self.error(
-                            path, f"has a gap: no {which} holds{whom} on {day}; add one or end the rule before"
-                        )
+                        self.refuse(path, f"has a gap: no {which} holds{whom} on {day}; add one or end the rule before")
+                        return
 
 
 _CODE = re.compile("[A-Z0-9]{1,3}")

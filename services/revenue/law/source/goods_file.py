@@ -26,7 +26,10 @@ def with_goods(source: Source, book: Rulebook, other_files: OtherFiles) -> Ruleb
         return book
     written, places = list[NotCovered](), list[int]()
     for place, entry in enumerate(book.not_covered):
-        found = list(_written(source, ("not_covered", place), entry, other_files)) if entry.goods_file else [entry]
+        found = [] if entry.goods_file else [entry]
+        with source:
+            if entry.goods_file:
+                found = list(_written(source, ("not_covered", place), entry, other_files))
         written += found
         places += [place] * len(found)
     source.written_out["not_covered",] = places

@@ -205,6 +205,8 @@ def _sum(text: str, part: str, currencies: set[str]) -> Sum:
             ppm += _ppm(text, match[1])
             continue
         match = _PER.fullmatch(piece)
+        if not match and re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+            raise ValueError(f"{text} is not a rate; write {text} %")
         if not match:
             raise ValueError(f"rate {text!r} is no rate: {piece!r} is neither per cent nor an amount per unit; {_HINT}")
         amount, currency, count, unit = match.groups()

@@ -33,13 +33,14 @@ class ReadRulebook:
 
 
 def read_rulebook(file: str, text: str, other_files: OtherFiles = lambda _name: None) -> ReadRulebook:
-    """Read and check one rulebook; LawFileError names the file, the line and the rule that cannot be applied.
+    """Read and check one rulebook; LawFileError has the file, the line and the rule of everything that cannot be applied.
 
     `other_files` gives the text of a list of goods in the same directory by its name, None where there is none.
     """
     source = Source(file, text)
     rulebook = with_goods(source, with_bands(source, source.convert(Rulebook)), other_files)
     _Checks(source, rulebook).run()
+    source.finish()
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     lines = {charge.id: source.line(("charges", place)) for place, charge in enumerate(rulebook.charges)}
     return ReadRulebook(rulebook, file, f"{rulebook.jurisdiction}/{rulebook.version}/{digest}", lines)
@@ -61,14 +62,14 @@ class _Checks(Checks):
     def run(self) -> None:
         book = self.book
         if not book.areas:
-            raise self.error(("areas",), "names no country; a rulebook needs at least one")
+            self.refuse(("areas",), "names no country; a rulebook needs at least one")
         for place, area in enumerate(book.areas):
             if not re.fullmatch("[A-Z]{2}", area) or area in book.areas[:place]:
-                raise self.error(("areas", place), f"{area!r} is no country's two letters, or stands twice")
+                self.refuse(("areas", place), f"{area!r} is no country's two letters, or stands twice")
         try:
             minor_units(book.currency)
         except ValueError:
-            raise self.error(("currency",), f"unknown unit {book.currency!r}; it is no ISO 4217 code") from None
+            self.refuse(("currency",), f"unknown unit {book.currency!r}; it is no ISO 4217 code")
         self.order(("period",), book.period)
         self.reference(("law_date_reference",), book.law_date_reference)
         self.reference(("exchange", "reference"), book.exchange.reference)
@@ -76,14 +77,14 @@ class _Checks(Checks):
         if taxed := book.prices_with_tax:
             self.reference(("prices_with_tax", "reference"), taxed.reference)
             if "goods" not in taxed.parts:
-                raise self.error(
+                self.refuse(
                     ("prices_with_tax", "parts"), "leaves out the goods, whose prices hold the tax first of all"
                 )
         for name, entries in (("customs_value", book.customs_value),):
             self.dated((name,), entries, book.period)
         for place, entry in enumerate(book.customs_value):
             if "customs_value" in entry.base:
-                raise self.error(("customs_value", place, "base"), "the customs value cannot be made of itself")
+                self.refuse(("customs_value", place, "base"), "the customs value cannot be made of itself")
         self._defaults()
         self._limits()
         self._reliefs()
@@ -92,7 +93,7 @@ class _Checks(Checks):
         seen: set[str] = set()
         for place, charge in enumerate(book.charges):
             if charge.id in seen:
-                raise self.error(("charges", place), "the id stands twice; each charge needs its own id")
+                self.refuse(("charges", place), "the id stands twice; each charge needs its own id")
             seen.add(charge.id)
             charges.charge(("charges", place), charge)
             self._conditions(("charges", place), charge)
@@ -103,21 +104,21 @@ class _Checks(Checks):
             self.order(here, gap)
             self.reference((*here, "reference"), gap.reference)
             if not gap.name:
-                raise self.error((*here, "what"), "names nothing; say what is owed")
+                self.refuse((*here, "what"), "names nothing; say what is owed")
             if not (gap.goods or gap.areas or gap.condition or gap.when):
-                raise self.error(here, "names neither goods nor areas, 'only' or 'when'; say of what it is owed")
+                self.refuse(here, "names neither goods nor areas, 'only' or 'when'; say of what it is owed")
             self.codes((*here, "goods"), gap.goods)
             self.condition((*here, "only"), gap.condition)
             for position in positions(gap.when):
                 self.position(here, position)
             for at, area in enumerate(gap.areas):
                 if area not in book.areas:
-                    raise self.error((*here, "areas", at), f"{area!r} is not an area of this rulebook")
+                    self.refuse((*here, "areas", at), f"{area!r} is not an area of this rulebook")
 
     def _defaults(self) -> None:
         for name, entries in self.book.defaults.items():
             if not entries:
-                raise self.error(("defaults", name), "has no entry")
+                self.refuse(("defaults", name), "has no entry")
             for place, entry in enumerate(entries):
                 here = ("defaults", name, place)
                 self.order(here, entry)
@@ -125,11 +126,9 @@ class _Checks(Checks):
                 try:
                     parse_share(entry.percent)
                 except ValueError as error:
-                    raise self.error((*here, "percent"), str(error)) from None
+                    self.refuse((*here, "percent"), str(error))
                 if not entry.components or (name == "freight" and "freight" in entry.components):
-                    raise self.error(
-                        (*here, "of"), "names nothing, or the freight itself; say of what the percentage is"
-                    )
+                    self.refuse((*here, "of"), "names nothing, or the freight itself; say of what the percentage is")
                 self.condition((*here, "only"), entry.condition, items=False)
                 self.reached(here, entries, place)
 
@@ -138,7 +137,7 @@ class _Checks(Checks):
         for name, limits in self.book.limits.items():
             path = ("limits", name)
             if name not in named:
-                raise self.error(
+                self.refuse(
                     path,
                     "decides nothing: no charge names it in 'when', 'over_only' or a collection's 'when'; "
                     "name it or leave it out",
@@ -155,10 +154,10 @@ class _Checks(Checks):
 
     def _measure(self, path: Path, measure: tuple[str, ...]) -> None:
         if not measure:
-            raise self.error(path, "names nothing; say what is measured")
+            self.refuse(path, "names nothing; say what is measured")
         for place, part in enumerate(measure):
             if part in ("duty", "tax", "fee"):
-                raise self.error((*path, place), f"{part!r} is not known yet where this is measured")
+                self.refuse((*path, place), f"{part!r} is not known yet where this is measured")
 
     def _reliefs(self) -> None:
         named = {name for charge in self.book.charges for name in charge.relieved_by}
@@ -166,16 +165,16 @@ class _Checks(Checks):
             path = ("reliefs", name)
             self.dated(path, reliefs, None)
             if not reliefs:
-                raise self.error(path, "has no entry")
+                self.refuse(path, "has no entry")
             if name not in named:
-                raise self.error(path, "relieves from nothing: no charge names it in 'relieved_by'")
+                self.refuse(path, "relieves from nothing: no charge names it in 'relieved_by'")
             for place, relief in enumerate(reliefs):
                 here = (*path, place)
                 # Nothing is for those whom a later entry would relieve; the last has none after it.
                 if relief.amount != "all":
                     self.amount((*here, "amount"), relief.amount, positive=relief is reliefs[-1], foreign=True)
                 if (relief.condition.returned is None) != (reliefs[0].condition.returned is None):
-                    raise self.error(here, "is of returned goods and stands beside others; make two reliefs of it")
+                    self.refuse(here, "is of returned goods and stands beside others; make two reliefs of it")
                 self._measure((*here, "measure"), relief.measure)
                 self.condition((*here, "only"), relief.condition)
                 self.codes((*here, "excluded"), relief.excluded)
@@ -184,16 +183,16 @@ class _Checks(Checks):
         for scheme, rule in self.book.schemes.items():
             self.reference(("schemes", scheme, "reference"), rule.reference)
             if scheme == "none":
-                raise self.error(("schemes", scheme), "is the border, where no scheme is; it has no numbers")
+                self.refuse(("schemes", scheme), "is the border, where no scheme is; it has no numbers")
             try:
                 re.compile(rule.number)
             except re.error as error:
-                raise self.error(("schemes", scheme, "number"), f"is no regular expression: {error}") from None
+                self.refuse(("schemes", scheme, "number"), f"is no regular expression: {error}")
 
     def _conditions(self, path: Path, charge: Charge) -> None:
         for place, name in enumerate(charge.relieved_by):
             if name not in self.book.reliefs:
-                raise self.error((*path, "relieved_by", place), f"{name!r} is not one of the rulebook's reliefs")
+                self.refuse((*path, "relieved_by", place), f"{name!r} is not one of the rulebook's reliefs")
         self.condition((*path, "only"), charge.condition)
         for place, rate in enumerate(charge.rates):
             self.condition((*path, "rates", place, "only"), rate.condition)
@@ -208,24 +207,25 @@ class _Checks(Checks):
             self.reference((*here, "reference"), refund.reference)
             for at, charge in enumerate(refund.charges):
                 if charge not in ids:
-                    raise self.error((*here, "charges", at), f"{charge!r} is not one of the rulebook's charges")
+                    self.refuse((*here, "charges", at), f"{charge!r} is not one of the rulebook's charges")
             for name in ("charges", "because"):
                 if not getattr(refund, name):
-                    raise self.error((*here, name), "names nothing; say what is paid back and why")
+                    self.refuse((*here, name), "names nothing; say what is paid back and why")
             try:
                 parse_share(refund.share)
             except ValueError as error:
-                raise self.error((*here, "share"), str(error)) from None
+                self.refuse((*here, "share"), str(error))
             if refund.within_days < 0:
-                raise self.error((*here, "within_days"), "is less than nothing; leave it out where there is no limit")
+                self.refuse((*here, "within_days"), "is less than nothing; leave it out where there is no limit")
             for earlier in self.book.refunds[:place]:
                 both = set(earlier.charges) & set(refund.charges), set(earlier.because) & set(refund.because)
                 if all(both) and overlapping(earlier, refund):
-                    raise self.error(
+                    self.refuse(
                         here,
                         f"overlaps the entry from {earlier.start}: both say what is paid back of {min(both[0])} that is "
                         f"{min(both[1])}; end one before the other begins",
                     )
+                    break
 
     def _beneficiaries(self) -> None:
         for place, entry in enumerate(self.book.beneficiaries):
@@ -234,31 +234,30 @@ class _Checks(Checks):
             self.reference((*here, "reference"), entry.reference)
             for name in ("kinds", "parts"):
                 if not getattr(entry, name):
-                    raise self.error((*here, name), "names nothing; say whose revenue which kinds of charge are")
+                    self.refuse((*here, name), "names nothing; say whose revenue which kinds of charge are")
             self._parts((*here, "parts"), entry.parts)
             for earlier in self.book.beneficiaries[:place]:
                 both = set(earlier.kinds) & set(entry.kinds)
                 if both and overlapping(earlier, entry):
-                    raise self.error(
+                    self.refuse(
                         here,
                         f"overlaps the entry from {earlier.start}: both say whose revenue {min(both)} is; end one before the "
                         "other begins",
                     )
+                    break
 
     def _parts(self, path: Path, parts: tuple[Part, ...]) -> None:
         total = 0
         for place, part in enumerate(parts):
             if not _BENEFICIARY.fullmatch(part.to):
-                raise self.error(
-                    (*path, place, "to"), "is neither 'destination' nor a code of 2 to 10 letters and digits"
-                )
+                self.refuse((*path, place, "to"), "is neither 'destination' nor a code of 2 to 10 letters and digits")
             if part.to in {each.to for each in parts[:place]}:
-                raise self.error((*path, place, "to"), f"{part.to!r} stands twice; each beneficiary has one part")
+                self.refuse((*path, place, "to"), f"{part.to!r} stands twice; each beneficiary has one part")
             if (part.share == "rest") != (place == len(parts) - 1):
-                raise self.error((*path, place, "share"), "the last part is the rest, and no other is")
+                self.refuse((*path, place, "share"), "the last part is the rest, and no other is")
             try:
                 total += 0 if part.share == "rest" else parse_share(part.share)
             except ValueError as error:
-                raise self.error((*path, place, "share"), str(error)) from None
+                self.refuse((*path, place, "share"), str(error))
         if total >= PPM:
-            raise self.error(path, "leaves nothing to the last part")
+            self.refuse(path, "leaves nothing to the last part")

@@ -23,6 +23,8 @@ _CODE_OF_PREFERENCE = r"[0-9]{1,3}|[A-Z][0-9A-Z+*]{0,2}"
 _CUTS_MAX = 400
 _KNOWN_MAX = 200_000
 _DAY = timedelta(days=1)
+_UNREADABLE = ParsedRate("percent")
+"""Stands for a rate that was refused, until all of the file is read."""
 
 
 class Preference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -187,7 +189,7 @@ class Tariff:
 
 
 def read_tariff(file: str, text: str, csv_text: Callable[[str], str | None] = lambda _name: None) -> Tariff:
-    """Read and check a tariff; LawFileError names the file, the line and the entry that cannot be applied.
+    """Read and check a tariff; LawFileError has the file, the line and the entry of everything that cannot be applied.
 
     `csv_text` gives the text of a file of lines in the same directory by its name, None where there is none.
     """
@@ -211,12 +213,15 @@ class _Reader:
             if version.default_reference:
                 self._reference((*here, "default_reference"), version.default_reference)
             if tables and (tables[-1].to is None or version.start != tables[-1].to + _DAY):
-                raise self.source.error(
+                self.source.refuse(
                     here, "does not begin on the day after the version before it ends: a gap or an overlap"
                 )
             if version.to and version.to < version.start:
-                raise self.source.error(here, f"ends on {version.to} before it begins on {version.start}")
-            tables += self._tables(here, version)
+                self.source.refuse(here, f"ends on {version.to} before it begins on {version.start}")
+                continue
+            with self.source:
+                tables += self._tables(here, version)
+        self.source.finish()
         return Tariff(written.tariff, written.references, tuple(tables))
 
     def _tables(self, path: Path, version: TariffVersion) -> Iterator[RateTable]:
@@ -225,12 +230,12 @@ class _Reader:
         for place, each in enumerate(version.preferences):
             at = (*path, "preferences", place)
             if each.id and places[each.id] != place:
-                raise self.source.error((*at, "id"), f"{each.id!r} is the id of two preferences; give each its own")
+                self.source.refuse((*at, "id"), f"{each.id!r} is the id of two preferences; give each its own")
             self._reference((*at, "reference"), each.reference)
             self._countries((*at, "origins"), tuple(o for o in each.origins if o not in self.written.origin_groups))
             for code in each.preference:
                 if not re.fullmatch(_CODE_OF_PREFERENCE, code):
-                    raise self.source.error(
+                    self.source.refuse(
                         (*at, "preference"),
                         f"{code!r} does not begin a preference code in digits, and is no code in letters",
                     )
@@ -262,13 +267,13 @@ class _Reader:
             prefixes.append(dict(zip(codes, place[at].tolist(), strict=True)))
             if len(prefixes[-1]) < len(codes):
                 twice = next(code for code, count in Counter(codes).items() if count > 1)
-                raise self.source.error(path, f"two rates of {twice} hold on {start}; keep one")
+                self.source.refuse(path, f"two rates of {twice} hold on {start}; keep one")
         reference = version.default_reference or version.reference
         defaults = dict[str, int]()
         for code, text in (version.defaults | ({"": version.default} if version.default else {})).items():
             at_text = (*path, "defaults", code) if code else (*path, "default")
             if code and not re.fullmatch(PREFIX, code):
-                raise self.source.error(at_text, f"{code!r} is no prefix of 2 to 10 digits")
+                self.source.refuse(at_text, f"{code!r} is no prefix of 2 to 10 digits")
             self._rate(at_text, text)
             verified = self._verified(version.verified, reference)
             rates.append(TariffRate(text, self.parsed[text], reference, verified, assumed=True))
@@ -297,16 +302,18 @@ class _Reader:
     ) -> Iterator[LineColumns]:
         """Yield the lines of a version or of one of its preferences: those of the file itself, and those of its file of lines."""
         last = version.to or date.max
-        clauses = []
+        codes, clauses = [], []
         for code, text in entry.rates.items():
             at = (*path, "rates", code)
             if not re.fullmatch(PREFIX, code):
-                raise self.source.error(at, f"{code!r} is no prefix of 2 to 10 digits")
+                self.source.refuse(at, f"{code!r} is no prefix of 2 to 10 digits")
+                continue
             self._rate(at, text)
+            codes.append(code)
             clauses.append(
                 [Clause(group, self._number(text, entry.reference, entry.verified, group), version.start, last)]
             )
-        yield LineColumns.of_clauses(list(entry.rates), np.arange(len(clauses)), clauses)
+        yield LineColumns.of_clauses(codes, np.arange(len(clauses)), clauses)
         if not entry.lines:
             return
         csv_text = self.csv_text(entry.lines)
@@ -343,7 +350,7 @@ class _Reader:
         return self.rates.setdefault(rate, len(self.rates))
 
     def _verified(self, verified: bool, reference: str) -> bool:
-        return verified and self.written.references[reference].verified
+        return verified and reference in self.written.references and self.written.references[reference].verified
 
     def _origins(self, preference: Preference) -> frozenset[str]:
         groups = self.written.origin_groups
@@ -353,17 +360,18 @@ class _Reader:
     def _countries(self, path: Path, names: tuple[str, ...]) -> None:
         for place, name in enumerate(names):
             if not re.fullmatch("[A-Z]{2}", name):
-                raise self.source.error((*path, place), f"{name!r} is no country's two letters")
+                self.source.refuse((*path, place), f"{name!r} is no country's two letters")
 
     def _reference(self, path: Path, name: str) -> None:
         if name not in self.written.references:
-            raise self.source.error(path, f"{name!r} is not described under 'references'")
+            self.source.refuse(path, f"{name!r} is not described under 'references'")
 
     def _rate(self, path: Path, text: str) -> None:
         try:
             self._parse(text)
         except ValueError as error:
-            raise self.source.error(path, str(error)) from None
+            self.source.refuse(path, str(error))
+            self.parsed[text] = _UNREADABLE
 
     def _parse(self, text: str) -> None:
         if text in self.parsed:

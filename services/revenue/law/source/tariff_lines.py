@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.revenue.law.batch.arithmetic import Int64
-from services.revenue.law.source.yaml_source import LawFileError
+from services.revenue.law.source.yaml_source import ERRORS_MAX, LawFileError, LawFileErrors
 
 COLUMNS = ("code", "rate", "from", "to", "reference", "preferences")
 LINES_MAX = 200_000
@@ -75,7 +75,7 @@ class LineColumns:
 
 
 def read_lines(name: str, text: str, clauses_of: Callable[[dict[str, str]], Sequence[Clause]]) -> LineColumns:
-    """Read a file of lines; LawFileError names the file, the line and the code.
+    """Read a file of lines; LawFileError has the file, the line and the code of each line that is refused.
 
     `clauses_of` reads what a line has beside its code; ValueError says what is wrong with it.
     """
@@ -96,15 +96,21 @@ def read_lines(name: str, text: str, clauses_of: Callable[[dict[str, str]], Sequ
     first = notes + 2
     if len(lines) > LINES_MAX:
         raise LawFileError(name, first + LINES_MAX, "", f"holds more than {LINES_MAX} lines; divide the tariff")
-    for place, row in enumerate(lines):
-        if len(row) != len(header):
-            where = row[header.index("code")].strip() if header.index("code") < len(row) else ""
-            raise LawFileError(name, first + place, where, f"has not {len(header)} values, as the header has")
+    errors = [
+        LawFileError(name, first + place, _code(header, row), f"has not {len(header)} values, as the header has")
+        for place, row in enumerate(lines)
+        if len(row) != len(header)
+    ]
+    if errors:
+        raise LawFileErrors(errors)
     columns: dict[str, tuple[str, ...]] = dict(zip(header, zip(*lines, strict=True), strict=True)) if lines else {}
     codes = [code.strip() for code in columns.pop("code", ())]
     if not re.fullmatch(rf"(?:{PREFIX}\n)*", "".join(f"{code}\n" for code in codes)):
-        place, code = next((at, each) for at, each in enumerate(codes) if not re.fullmatch(PREFIX, each))
-        raise LawFileError(name, first + place, "code", f"{code!r} is no prefix of 2 to 10 digits")
+        errors += [
+            LawFileError(name, first + place, "code", f"{code!r} is no prefix of 2 to 10 digits")
+            for place, code in enumerate(codes)
+            if not re.fullmatch(PREFIX, code)
+        ]
     numbers: dict[Any, int] = {}
     clause = np.array(
         [numbers.setdefault(each, len(numbers)) for each in zip(*columns.values(), strict=True)], np.int64
@@ -114,6 +120,13 @@ def read_lines(name: str, text: str, clauses_of: Callable[[dict[str, str]], Sequ
         try:
             clauses.append(clauses_of(dict(zip(columns, values, strict=True))))
         except ValueError as error:
-            place = int(np.argmax(clause == number))
-            raise LawFileError(name, first + place, codes[place], str(error)) from None
+            places = np.flatnonzero(clause == number)[:ERRORS_MAX].tolist()
+            errors += [LawFileError(name, first + place, codes[place], str(error)) for place in places]
+    if errors:
+        raise LawFileErrors(sorted(errors, key=lambda each: each.line)[:ERRORS_MAX])
     return LineColumns.of_clauses(codes, clause, clauses)
+
+
+def _code(header: list[str], row: list[str]) -> str:
+    place = header.index("code")
+    return row[place].strip() if place < len(row) else ""

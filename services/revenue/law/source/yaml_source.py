@@ -2,15 +2,21 @@
 
 import datetime
 import re
+from collections.abc import Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
 import msgspec
 import yaml
 
+from libs.customs.currencies import minor_units
+from libs.files.conversion import SIMILAR, Misfit, Misfits, allowed_words, convert_all
 from libs.files.yaml_file import DuplicateKeyError, InvalidYamlError, YamlError, YamlFile, YamlOptions, path_text
 
 DEPTH_MAX: Final = 60
+ERRORS_MAX: Final = 200
+"""Of one file; the next ones appear when these are corrected."""
 
 T = TypeVar("T")
 Path = tuple[str | int, ...]
@@ -24,6 +30,26 @@ class LawFileError(ValueError):
         self.file, self.line, self.where, self.message = file, line, where, message
         place = f"{file}:{line}" if line else file
         super().__init__(f"{place}: {where}: {message}" if where else f"{place}: {message}")
+
+    @property
+    def errors(self) -> "tuple[LawFileError, ...]":
+        """Return each error alone."""
+        return (self,)
+
+
+class LawFileErrors(LawFileError):
+    """All errors of law files: those of one file, or of several that are read together."""
+
+    def __init__(self, errors: Sequence[LawFileError]) -> None:
+        """Take the errors, at least one; file, line and rule are those of the first."""
+        first = errors[0]
+        super().__init__(first.file, first.line, first.where, first.message)
+        self.args = ("\n".join(str(each) for each in errors),)
+        self._errors = tuple(errors)
+
+    @property
+    def errors(self) -> tuple[LawFileError, ...]:
+        return self._errors
 
 
 class _Loader(yaml.CSafeLoader):
@@ -66,33 +92,49 @@ class Source:
                 message = f"the key {error.key!r} stands here twice; keep one"
             raise LawFileError(file, error.line, error.where.lstrip("$."), message) from None
         self.data: Any = self._yaml.data
+        self._misfits, self._errors = list[LawFileError](), list[LawFileError]()
 
     def convert(self, kind: type[T]) -> T:
-        """Read the whole text as the struct; LawFileError names the element that does not fit."""
+        """Read the whole text as the struct. Elements that do not fit are errors of the source; LawFileErrors if the rest cannot be read."""
         if not isinstance(self.data, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             found = "is empty" if self.data is None else "holds no keys with values"
             raise LawFileError(self.file, 1, "", f"{found}; {_begins(kind)}")
         try:
-            return _convert(self.data, kind)
-        except msgspec.ValidationError as error:
-            text = str(error)
-            message, _, location = text.partition(" - at `")
-            location = location.rpartition("` in `")[2]
-            path: Path = ()
-            for part in re.finditer(r"\[(\d+)\]|\[(\.\.\.)\]|([A-Za-z_]\w*)", location.rstrip("`").removeprefix("$")):
-                path = (*path, int(part[1]) if part[1] else part[3] or self._key(kind, path, text))
-            unknown = re.fullmatch(_UNKNOWN, message)
-            raise self.error(path, _plain(message) + _how_written(path, message), unknown and unknown[1]) from None
+            return convert_all(self.data, kind, _convert, ERRORS_MAX)
+        except Misfits as error:
+            for misfit in error.misfits:
+                self._misfits.append(self.error(misfit.path, self._sentence(kind, misfit), misfit.key))
+            if error.value is None:
+                self.finish()
+            return error.value  # type: ignore[no-any-return]
 
-    def _key(self, kind: type[Any], path: Path, text: str) -> str:
-        """Find the key of the mapping at the path that the message is about, which the message does not name."""
-        for key in _at(self.data, path):
-            try:
-                _convert(_single_key(self.data, path, key), kind)
-            except msgspec.ValidationError as error:
-                if str(error) == text:
-                    return str(key)
-        return "..."
+    def refuse(self, path: Path, message: str) -> None:
+        """Add an error, where the check goes on behind it."""
+        self._errors.append(self.error(path, message))
+
+    def __enter__(self) -> None:
+        """Begin a check whose LawFileError is collected, so that the next check runs as well."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Collect the error of the check."""
+        if isinstance(error, LawFileError):
+            self._errors += error.errors
+            return True
+        return False
+
+    def finish(self) -> None:
+        """Raise the errors, by line: LawFileErrors if there are several. A value that does not fit is not checked further."""
+        unfit = {(each.line, each.where) for each in self._misfits}
+        checked = {str(each): each for each in self._errors if (each.line, each.where) not in unfit}
+        errors = [*self._misfits, *checked.values()]
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise LawFileErrors(sorted(errors, key=lambda each: (each.file != self.file, each.line))[:ERRORS_MAX])
+
+    def _sentence(self, kind: type[Any], misfit: Misfit) -> str:
+        currency = self.data.get("currency") if isinstance(self.data, dict) else None
+        return _sentence(misfit, allowed_words(kind, misfit.path), str(currency or "EUR"))
 
     def error(self, path: Path, message: str, key: str | None = None) -> LawFileError:
         """Return the error for the element at the path, of lists as they were expanded; its line is that of its `key`."""
@@ -133,41 +175,61 @@ def _convert(data: Any, kind: type[T]) -> T:
     return msgspec.convert(data, type=kind, strict=True, builtin_types=(datetime.date, Decimal))
 
 
-def _at(data: Any, path: Path) -> Any:
-    for part in path:
-        data = data[part]
-    return data
+_NOUNS: Final = {
+    "str": "a text", "int": "a whole number", "float": "a number", "decimal": "a number", "bool": "true or false", "array": "a list",
+    "object": "keys with values", "date": "a day such as 2026-07-01", "datetime": "a day with a time", "null": "nothing",
+}  # fmt: skip
+_AMOUNTS: Final = ("amount", "unit", "base_unit", "total_unit", "less")
+_PERCENTAGES: Final = {"rate": "rate", "default": "rate", "share": "share", "percent": "percentage"}
 
 
-def _single_key(data: Any, path: Path, key: Any) -> Any:
-    """Return the data with the mapping at the path reduced to one key."""
-    if not path:
-        return {key: data[key]}
-    head, *rest = path
-    changed = _single_key(data[head], tuple(rest), key)
-    if isinstance(data, dict):
-        return data | {head: changed}
-    return [changed if place == head else each for place, each in enumerate(data)]
+def _sentence(misfit: Misfit, allowed: Sequence[str], currency: str) -> str:
+    """Say in the words of the format what does not fit and how it is written."""
+    value = misfit.value
+    if misfit.message.startswith("Object missing required field"):
+        missing = re.findall(r"`(\w+)`", misfit.message)
+        needed = "every entry needs it" if len(missing) == 1 else "all of them are needed"
+        return f"has no {', no '.join(map(repr, missing))}; {needed}"
+    if misfit.message.startswith("Object contains unknown field"):
+        similar = get_close_matches(str(misfit.key), allowed, n=1, cutoff=SIMILAR)
+        return (
+            f"{misfit.key!r} is not known here; {f'write {similar[0]!r}' if similar else 'look for a slip of the pen'}"
+        )
+    if misfit.message.startswith("Invalid enum value"):
+        return f"{(value if misfit.key is None else misfit.key)!r} is not one of {', '.join(allowed)}"
+    match = re.fullmatch(r"Expected `([a-z |]+)`, got `([a-z]+)`", misfit.message)
+    if not match:
+        return misfit.message[0].lower() + misfit.message[1:]
+    expected = " or ".join(_NOUNS.get(each, each) for each in match[1].split(" | ") if each != "null")
+    if misfit.key is not None:
+        return (
+            f"{misfit.key!r} is {_NOUNS.get(match[2], match[2])} and not {expected}; write the key in quotation marks"
+        )
+    if match[1].startswith("str") and (example := _example(misfit, currency)):
+        return example
+    hint = "; write it in quotation marks" if isinstance(value, bool | int | Decimal | datetime.date) else ""
+    if isinstance(value, bool):
+        return f"is read as {str(value).lower()}; write {expected} in quotation marks, such as 'NO'"
+    return f"is {_NOUNS.get(match[2], match[2])} and not {expected}{hint if match[1].startswith('str') else ''}"
 
 
-_UNKNOWN = r"Object contains unknown field `(\w+)`"
-_FIGURES = {"amount": "700.00 EUR", "unit": "0.01 EUR", "base_unit": "1.00 EUR", "total_unit": "0.10 EUR"}
-_FIGURES |= {"less": "20.00 EUR", "rate": "7.5 %", "share": "70 %", "percent": "12.5 %"}
-
-
-def _how_written(path: Path, message: str) -> str:
-    """Return a hint how a figure is written if it is given as a number, perhaps because a comma ended it."""
-    name = str(path[-1]) if path else ""
-    if name not in _FIGURES or not re.fullmatch(r"Expected `str`, got `(int|float|decimal|null|array)`", message, re.I):
+def _example(misfit: Misfit, currency: str) -> str:
+    """Return how a figure is written that stands there as a number, as nothing, or as a list that a decimal comma made of it."""
+    *before, last = misfit.path or ("",)
+    if before[:1] == ["versions"] and before[-1] in ("rates", "defaults"):
+        last = "rate"
+    number = isinstance(misfit.value, int | Decimal) and not isinstance(misfit.value, bool)
+    if last in _PERCENTAGES:
+        noun, example = _PERCENTAGES[str(last)], f"{misfit.value} %" if number else "7.5 %"
+    elif last in _AMOUNTS:
+        try:
+            places = minor_units(currency)
+        except ValueError:
+            places = 2
+        noun, example = "amount", f"{Decimal(misfit.value if number else 20):.{places}f} {currency}"
+    else:
         return ""
-    return f"; write it as '{_FIGURES[name]}', with a point: a comma ends what stands before it"
-
-
-def _plain(message: str) -> str:
-    if match := re.fullmatch(r"Object missing required field `(\w+)`", message):
-        return f"has no {match[1]!r}; every entry needs it"
-    if match := re.fullmatch(_UNKNOWN, message):
-        return f"{match[1]!r} is not known here; look for a slip of the pen"
-    if match := re.fullmatch(r"Invalid enum value '(.*)'", message):
-        return f"{match[1]!r} is not one of the known words"
-    return message[0].lower() + message[1:]
+    article, comma = ("an", ", with a point: a comma ends what stands before it") if noun == "amount" else ("a", "")
+    if number:
+        return f"{misfit.value} is not {article} {noun}; write {example}{comma}"
+    return f"is not {article} {noun}; write it as {example}{comma}"

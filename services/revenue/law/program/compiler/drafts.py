@@ -84,7 +84,7 @@ def apply_draft(active: Mapping[str, str], draft: Draft, base: Mapping[str, str]
     """Apply a draft to the law files in force (by name, as services.revenue.store.law_files gives them) and compile what results.
 
     `base` has the law files that it is applied to instead, those of an earlier draft; versions and files are still compared with those in force.
-    Raises DraftRefused with the first error of every file, else with files that do not fit together.
+    Raises DraftRefused with all errors of the files, else with files that do not fit together.
     """
     base = active if base is None else base
     files = _texts(base, draft)
@@ -94,7 +94,7 @@ def apply_draft(active: Mapping[str, str], draft: Draft, base: Mapping[str, str]
             raise DraftRefused([_draft_error(error, base, draft) for error in law.errors[:ERRORS_MAX]])
         program = law.compile()
     except LawFileError as error:
-        raise DraftRefused([_draft_error(error, base, draft)]) from None
+        raise DraftRefused([_draft_error(each, base, draft) for each in error.errors]) from None
     except ProgramError as error:
         # It begins with the file that does not fit.
         file, _, sentence = str(error).partition(": ")

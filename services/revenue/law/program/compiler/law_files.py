@@ -22,7 +22,7 @@ class ReadLaw:
     tariffs: list[Tariff] = field(default_factory=list)
     rates: list[ExchangeRate] = field(default_factory=list)
     errors: list[LawFileError] = field(default_factory=list)
-    """The first error of each file that has any."""
+    """All errors of the files."""
 
     def compile(self) -> Program:
         """Compile the program. Raises ProgramError if files do not fit together."""
@@ -58,7 +58,7 @@ def read_law(files: Mapping[str, str], written: Mapping[str, str] | None = None)
                     "is neither rulebook*.yaml nor tariff*.yaml nor tariff*.csv nor goods*.csv nor cases*.yaml; rename or remove it",
                 )
         except LawFileError as error:
-            law.errors.append(error)
+            law.errors += error.errors
     law.books = {name: _versioned(read, written or files) for name, read in law.books.items()}
     return law
 

@@ -49,8 +49,11 @@ def parse(parser: expat.XMLParserType, content: bytes) -> None:
         raise XmlError(error.lineno, why) from None
 
 
-def root_of(content: bytes, *, bytes_max: int, depth_max: int) -> Element:
-    """Return the root element of a file; raise XmlError for what is refused, larger, or nested deeper."""
+def root_of(content: bytes, *, bytes_max: int, depth_max: int, lines: dict[Element, int] | None = None) -> Element:
+    """Return the root element of a file; raise XmlError for what is refused, larger, or nested deeper.
+
+    The line on which each element begins is added to `lines`.
+    """
     if len(content) > bytes_max:
         raise XmlError(0, f"the file has more than {bytes_max} bytes")
     builder, open_elements = TreeBuilder(), [0]
@@ -60,7 +63,9 @@ def root_of(content: bytes, *, bytes_max: int, depth_max: int) -> Element:
         open_elements[0] += 1
         if open_elements[0] > depth_max:
             raise XmlError(parser.CurrentLineNumber, f"elements are nested deeper than {depth_max}")
-        builder.start(_name(tag), {_name(name): value for name, value in attributes.items()})
+        element = builder.start(_name(tag), {_name(name): value for name, value in attributes.items()})
+        if lines is not None:
+            lines[element] = parser.CurrentLineNumber
 
     def end(tag: str) -> None:
         open_elements[0] -= 1

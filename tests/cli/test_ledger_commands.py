@@ -21,6 +21,7 @@ from libs.client.errors import LuxorError
 from libs.customs.time import parse_day
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.revenue.v1 import ledger_pb2 as pb
+from tests.revenue.accounting import statements as bank
 
 HELD = pb.Account(
     name="deferred:carrier-7", currency="EUR", limit_minor=5_000_000, holder="Carrier Seven", filers=["shop"]
@@ -369,3 +370,44 @@ def test_a_seal_is_sent_with_the_check_of_each_chain_under_both_names_of_its_opt
     assert run("chains", option, f"7:{'ab' * 32}").exit_code == 0
     seals = [(request.external_seal, request.external_seal_hash) for _, request in ledger.asked]
     assert seals == [(7, b"\xab" * 32)] * 64
+
+
+# ---------------------------------------------------------------------------------------------- bank statements
+def test_a_bank_statement_is_posted_as_payments_and_what_an_officer_must_post_is_listed(
+    ledger: Ledger, run: Any, tmp_path: Path
+) -> None:
+    entries = [bank.entry("1.00", reference="B1"), bank.entry("2.00")]
+    file = bank.write(tmp_path / "statement.xml", bank.document(bank.statement(entries, "0.00", "3.00")))
+    result = pb.PaymentResult(outcome=pb.PAYMENT_OUTCOME_UNMATCHED, account="unmatched:EU", currency="EUR")
+    ledger.answers["RecordPayments"] = [pb.RecordPaymentsResponse(results=[result])]
+    spaced = "DE89 3704 0044 0532 0130 00=EU"
+    done = run("import", "bank-statement", str(file), "--account", spaced, "--after", "6", "--as", "officer/ann")
+    assert done.exit_code == 1, done.output
+    ((method, request),) = ledger.asked
+    assert (method, [(each.id, each.jurisdiction, each.amount_minor) for each in request.payments]) == (
+        "RecordPayments",
+        [("B1", "EU", 100)],
+    )
+    assert any("statement 7, closing balance 3.00 EUR" in line for line in words(done))
+    assert any(line.startswith("NO_ID") and f"{file}:7" in line for line in words(done))
+
+
+@pytest.mark.parametrize(
+    ("accounts", "after", "said"),
+    [
+        (["DE88370400440532013000=EU"], "6", "check digits"),
+        ([bank.IBAN], "6", "a jurisdiction"),
+        ([f"{bank.IBAN}=EU", f"{bank.IBAN}=UK"], "6", "two jurisdictions"),
+        ([f"{bank.IBAN}=EU"], "7", "BANK_STATEMENT_WRONG"),
+    ],
+)
+def test_a_bank_statement_with_an_error_posts_nothing(
+    ledger: Ledger, run: Any, tmp_path: Path, accounts: list[str], after: str, said: str
+) -> None:
+    text = bank.document(bank.statement([bank.entry("1.00", reference="B1")], "0.00", "1.00"))
+    file = bank.write(tmp_path / "statement.xml", text)
+    options = [part for each in accounts for part in ("--account", each)]
+    done = run("import", "bank-statement", str(file), *options, "--after", after)
+    assert done.exit_code != 0
+    assert said in done.output + repr(done.exception)
+    assert ledger.asked == []

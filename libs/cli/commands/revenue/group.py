@@ -29,7 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Prove that ledger, assessments and statistics agree, and name each difference.",
     ),
     "chains": ("revenue.reconcile", "Prove that no entry of the ledger was altered."),
-    "import": ("revenue.imports.group", "Import published tariffs and rates."),
+    "import": ("revenue.imports.group", "Import bank statements and published tariffs."),
     "check": ("revenue.check", "List the errors of law files, with file, line and rule."),
     "law": ("revenue.law", "Propose, review and confirm versions of law."),
     "what-if": ("revenue.what_if", "Apply a reform to consignments that were assessed."),

@@ -1,1 +1,1 @@
-"""`luxor revenue import`: published files of tariffs and rates, read and checked."""
+"""`luxor revenue import`: files of banks and of authorities, read and checked."""

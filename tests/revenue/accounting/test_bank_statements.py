@@ -112,6 +112,17 @@ def test_entries_that_only_an_officer_can_post_are_listed_with_line_and_reason(t
     assert [each.id for each in found.payments] == ["B5", "B6"]
 
 
+def test_an_id_that_payers_choose_does_not_stop_a_file_if_they_use_it_twice_in_a_day(tmp_path: Path) -> None:
+    entries = [
+        entry("1.00", details(end_to_end="E1", free="declarant:D")),
+        entry("2.00", details(end_to_end="E1", free="declarant:E")),
+        entry("3.00", details(end_to_end="E1")).replace("<Dt>2026-11-02</Dt>", "<Dt>2026-11-03</Dt>"),
+    ]
+    found = read(tmp_path, document(statement(entries, "0.00", "6.00")))
+    assert [each.id for each in found.payments] == ["2026-11-02/E1", "2026-11-03/E1"]
+    assert [(each.line, each.reason, each.amount_minor) for each in found.unposted] == [(7, "ID_REPEATED", 200)]
+
+
 ONE = entry("1.00", reference="B1")
 GOOD = document(statement([ONE], "0.00", "1.00"))
 PAGE = "<MsgPgntn><PgNb>1</PgNb><LastPgInd>false</LastPgInd></MsgPgntn>"

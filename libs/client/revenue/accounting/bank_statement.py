@@ -279,6 +279,10 @@ class _Reader:
         if is_reversal and (transaction.jurisdiction, ident) in self.ids:
             self._unposted(transaction, ident, "REVERSED_UNKNOWN")
             return
+        if not transaction.id and (transaction.jurisdiction, ident) in self.ids:
+            # Payers choose this id, so the same one twice is no error of the bank.
+            self._unposted(transaction, ident, "ID_REPEATED")
+            return
         if (transaction.jurisdiction, ident) in self.ids:
             first = self.ids[transaction.jurisdiction, ident]
             self.refuse(

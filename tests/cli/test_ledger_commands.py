@@ -100,6 +100,36 @@ def test_where_no_account_was_opened_it_is_said_and_json_is_an_empty_list(ledger
     assert json.loads(run("accounts", "--json").stdout) == {"accounts": []}
 
 
+@pytest.mark.parametrize(
+    ("percent", "names"),
+    [
+        ("79", ["guarantee:A", "guarantee:B", "guarantee:E"]),
+        ("80", ["guarantee:B", "guarantee:E"]),
+        ("100", ["guarantee:E"]),
+    ],
+)
+def test_accounts_that_use_more_than_a_part_of_their_limit_are_listed(
+    ledger: Ledger, run: Any, percent: str, names: list[str]
+) -> None:
+    opened = [
+        pb.OpenedAccount(account=pb.Account(name="guarantee:A", currency="EUR", limit_minor=1_000), used_minor=800),
+        pb.OpenedAccount(account=pb.Account(name="guarantee:B", currency="EUR", limit_minor=1_000), used_minor=801),
+        pb.OpenedAccount(account=pb.Account(name="guarantee:C", currency="EUR"), used_minor=9_999),
+        pb.OpenedAccount(account=pb.Account(name="guarantee:D", currency="EUR", limit_minor=0), used_minor=0),
+        pb.OpenedAccount(account=pb.Account(name="guarantee:E", currency="EUR", limit_minor=0), used_minor=1),
+    ]
+    ledger.answers["ListAccounts"] = [pb.ListAccountsResponse(accounts=opened)]
+    done = run("accounts", "guarantee:", "--used-above", percent, "--json")
+    assert [each["name"] for each in json.loads(done.stdout)["accounts"]] == names
+
+
+def test_where_no_account_uses_so_much_of_its_limit_it_is_said(ledger: Ledger, run: Any) -> None:
+    ledger.answers["ListAccounts"] = [pb.ListAccountsResponse(accounts=[pb.OpenedAccount(account=HELD, used_minor=1)])]
+    assert words(run("accounts", "--used-above", "80")) == ["No account uses more than 80 % of its limit."]
+    for percent in ("-1", "101"):
+        assert run("accounts", "--used-above", percent).exit_code == 2
+
+
 # ---------------------------------------------------------------------------------------------- account
 def test_an_account_is_opened_with_what_the_options_tell(ledger: Ledger, run: Any) -> None:
     ledger.answers["PutAccounts"] = [pb.PutAccountsResponse(results=[pb.AccountResult(account=HELD)])]

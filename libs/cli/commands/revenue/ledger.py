@@ -113,9 +113,18 @@ def _limit(text: str, currency: str) -> int:
 
 @command("accounts", short_help="List the deferred accounts and guarantees.")
 @click.argument("name", default="")
+@click.option(
+    "--used-above",
+    type=click.IntRange(0, 100),
+    metavar="PERCENT",
+    help="Only accounts that use more than this part of their limit, such as 80.",
+)
 @acting("analyst")
-def accounts(context: Context, name: str, ident: str) -> None:
-    """List currency, limit, use, holder and filers of the accounts whose names begin with NAME, such as deferred:."""
+def accounts(context: Context, name: str, used_above: int | None, ident: str) -> None:
+    """List currency, limit, use, holder and filers of the accounts whose names begin with NAME, such as deferred:.
+
+    With --used-above, accounts without a limit are left out.
+    """
     from libs.client.revenue.ledger import opened_accounts
 
     async def work() -> list[dict[str, Any]]:
@@ -123,6 +132,16 @@ def accounts(context: Context, name: str, ident: str) -> None:
             return [each async for each in opened_accounts(client, prefix=name)]
 
     rows = run(work())
+    if used_above is not None:
+        opened = bool(rows)
+        rows = [
+            each
+            for each in rows
+            if each["limit_minor"] is not None and each["used_minor"] * 100 > each["limit_minor"] * used_above
+        ]
+        if opened and not rows and not context.as_json:
+            click.echo(f"No account uses more than {used_above} % of its limit.")
+            return
     context.emit({"accounts": rows}, lambda terminal: show_accounts(terminal, rows))
 
 

@@ -20,8 +20,8 @@ installation.
 
 *Unverified*: the number of values that no person has compared with the text of the law. A value counts as verified if the value and its
 reference are marked so. Every answer states how much of its amounts rests only on verified values. *Under a condition*: see `only` in the rulebook.
-Tariffs are typical rates by chapter and heading, and exchange rates are examples. Replace both by the rates that the authority
-publishes before you collect money.
+Tariffs are typical rates by chapter and heading where no published lines are included (*tariff lines*: those of the last day), and exchange rates
+are examples. Replace both by the rates that the authority publishes before you collect money.
 """
 
 

@@ -24,13 +24,27 @@ from services.revenue.tariff_file.files import (
 )
 from services.revenue.tariff_file.imported import Imported, TariffFileError, check_plausible, without_repetitions
 from services.revenue.tariff_file.plain import UKGT, Columns, read_plain
+from services.revenue.tariff_file.section_301 import read_section_301
 
 RATE_MAX_PERCENT: Final = 500
 """The largest percentage that is plausible if nothing else is specified; the highest of the files that were read is 350."""
 
 Read = Callable[[str, bytes, argparse.Namespace], Imported]
+
+
+def _section_301(file: str, data: bytes, options: argparse.Namespace) -> Imported:
+    if options.schedule is None:
+        raise TariffFileError(
+            [
+                f"{file}: names only the listed lines; give --schedule, a file with all lines of the Harmonized Tariff Schedule"
+            ]
+        )
+    return read_section_301(file, data, options.schedule.name, options.schedule.read_bytes())
+
+
 FORMATS: Final[dict[str, Read]] = {
     "csv": lambda file, data, options: read_plain(file, data, Columns(options.code_column, options.rate_column)),
+    "section301": _section_301,
     "uk": lambda file, data, _: read_plain(file, data, UKGT),
 }
 
@@ -110,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--licence", default="not stated", help="licence of the source")
     parser.add_argument("--default", default="", help="rate of a code without a line")
     parser.add_argument("--rate-max", type=int, default=RATE_MAX_PERCENT, help="largest plausible percentage")
+    parser.add_argument("--schedule", type=Path, help="section301: the Harmonized Tariff Schedule, which has all lines")
     parser.add_argument("--code-column", default="code", help="csv: column of the commodity codes")
     parser.add_argument("--rate-column", default="rate", help="csv: column of the rates")
     return parser

@@ -17,7 +17,7 @@ class Counts:
     """Dated values: limits, rates, reliefs, roundings, minima, collections, refunds, bases."""
     unverified_values: int
     tariff_lines: int
-    """Rates by commodity code in the tariffs that its charges name, of all their versions."""
+    """Rates by commodity code in the tariffs that its charges name, as they are on the last day of each tariff."""
     unverified_tariff_lines: int
 
 
@@ -29,8 +29,10 @@ def counts_of(program: Program, book: Rulebook) -> Counts:
     values = list(_dated(book))
     doubted = sum(not (each.verified and book.references[each.reference].verified) for each in values)
     named = {charge.tariff for charge in book.charges if charge.tariff}
-    tables = [table for table in program.tariffs if table.tariff in named]
-    lines = [(table.lines, table.verified) for table in tables]
+    last = {
+        table.tariff: table for table in sorted(program.tariffs, key=lambda table: table.start) if table.tariff in named
+    }
+    lines = [(table.lines, table.verified) for table in last.values()]
     return Counts(
         values=len(values),
         unverified_values=doubted,

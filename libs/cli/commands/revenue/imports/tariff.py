@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MODULE: Final = "services.revenue.tariff_file"
 """Module that imports; it runs in a process of its own, because commands do not import services."""
-FORMATS: Final = ("csv", "uk")
+FORMATS: Final = ("csv", "section301", "uk")
 DAY: Final = click.DateTime(["%Y-%m-%d"])
 
 
@@ -51,6 +51,11 @@ DAY: Final = click.DateTime(["%Y-%m-%d"])
     show_default=True,
     metavar="PERCENT",
     help="Largest plausible percentage; a file with a higher one is refused.",
+)
+@click.option(
+    "--schedule",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Format section301: the Harmonized Tariff Schedule, which has all lines.",
 )
 @click.option("--code-column", default="code", show_default=True, help="Format csv: column of the commodity codes.")
 @click.option("--rate-column", default="rate", show_default=True, help="Format csv: column of the rates.")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from services.revenue.law.program.program import Program
 from services.revenue.law.program.value_counts import counts_of
+from services.revenue.law.source.reader import ReadRulebook
 from services.revenue.law.source.rulebook import Charge, Dated, Limit, Rulebook, Span
 from services.revenue.store.law_files import load_program
 
@@ -28,18 +29,18 @@ are examples. Replace both by the rates that the authority publishes before you 
 def page() -> str:
     """Make the page."""
     program = load_program()
-    books = sorted((read.rulebook for read in program.books), key=lambda book: book.name)
-    chapters = [line for book in books for line in _chapter(book)]
+    books = sorted(program.books, key=lambda read: read.rulebook.name)
+    chapters = [line for read in books for line in _chapter(read.rulebook)]
     return "\n".join([_HEAD, *_summary(program, books), "", *chapters]).rstrip() + "\n"
 
 
-def _summary(program: Program, books: list[Rulebook]) -> list[str]:
+def _summary(program: Program, books: list[ReadRulebook]) -> list[str]:
     lines = [
         "| jurisdiction | destinations | days | values | unverified | tariff lines | unverified |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for book in books:
-        counts = counts_of(program, book)
+    for read in books:
+        book, counts = read.rulebook, counts_of(program, read)
         areas = ", ".join(book.areas) if len(book.areas) <= 3 else f"{len(book.areas)} countries"
         lines.append(
             f"| {book.name} ({book.jurisdiction}) | {areas} | {_days(book.period)} | {counts.values} | "

@@ -27,14 +27,16 @@ KINDS: Final[dict[str, tuple[str, Any]]] = {
 
 _AMOUNT: Final = r"[0-9]+(\.[0-9]+)? [A-Z]{3}"
 _PERCENT: Final = r"[0-9]+(\.[0-9]+)? ?%"
-_RATE: Final = r"tariff|free|suspended|.*(%| per ).*"
+_NAME: Final = "<[a-z][a-z0-9_]*>"
+_RATE: Final = r"tariff|free|suspended|.*(%| per |<).*"
 _CODE: Final = r"[0-9]{2,10}"
 _PATTERNS: Final = {
-    "Limit.amount": f"none|all|{_AMOUNT}", "Relief.amount": f"all|{_AMOUNT}", "Minimum.amount": _AMOUNT,
+    "Limit.amount": f"none|all|{_AMOUNT}|{_NAME}", "Relief.amount": f"all|{_AMOUNT}|{_NAME}", "Minimum.amount": f"{_AMOUNT}|{_NAME}",
+    "Parameter.value": f"{_AMOUNT}|{_PERCENT}",
     "Exchange.unit": _AMOUNT, "RoundingRule.unit": _AMOUNT, "RoundingRule.base_unit": f"|{_AMOUNT}",
-    "RoundingRule.total_unit": f"|{_AMOUNT}", "Rate.less": f"|{_AMOUNT}", "Rate.rate": _RATE, "Band.rate": _RATE,
-    "Band.under": f"|{_PERCENT}", "Band.up_to": f"|{_PERCENT}", "Charge.share": f"|{_PERCENT}", "Part.share": f"rest|{_PERCENT}",
-    "Refund.share": _PERCENT, "Uplift.percent": _PERCENT, "StatutoryDefault.percent": _PERCENT,
+    "RoundingRule.total_unit": f"|{_AMOUNT}", "Rate.less": f"|{_AMOUNT}|{_NAME}", "Rate.rate": _RATE, "Band.rate": _RATE,
+    "Band.under": f"|{_PERCENT}|{_NAME}", "Band.up_to": f"|{_PERCENT}|{_NAME}", "Charge.share": f"|{_PERCENT}", "Part.share": f"rest|{_PERCENT}",
+    "Refund.share": _PERCENT, "Uplift.percent": _PERCENT, "StatutoryDefault.percent": f"{_PERCENT}|{_NAME}",
     "Condition.goods": _CODE, "Condition.goods_except": _CODE, "Limit.excluded": _CODE, "Relief.excluded": _CODE, "NotCovered.goods": _CODE,
     "TariffVersion.default": f"|{_RATE}", "TariffVersion.defaults": _RATE, "TariffVersion.rates": _RATE, "Preference.rates": _RATE,
     "Rulebook.areas": "[A-Z]{2}", "Rulebook.currency": "[A-Z]{3}", "ExchangeFile.currency": "[A-Z]{3}",

@@ -103,7 +103,7 @@ def rulebooks_of(program: Program) -> list[pb.Rulebook]:
     told = []
     for read in sorted(program.books, key=lambda read: read.rulebook.jurisdiction):
         book = read.rulebook
-        counts = counts_of(program, book)
+        counts = counts_of(program, read)
         message = pb.Rulebook(
             jurisdiction=book.jurisdiction,
             name=book.name,

@@ -34,7 +34,11 @@ def test_united_states_one_person_imports_eight_hundred_dollars_a_day_free() -> 
 
 def test_united_states_the_exemption_ends_for_products_of_china_on_the_second_of_may_2025() -> None:
     assert owed(us("2025-05-01", origin="CN")) == {}
-    assert owed(us("2025-05-02", origin="CN")) == {"customs_duty_china": 1_600, "additional_duty_china": 14_500}
+    assert owed(us("2025-05-02", origin="CN")) == {
+        "customs_duty_china": 1_600,
+        "additional_duty_china": 14_500,
+        "section_301_duty_china": 750,
+    }
     assert owed(us("2025-05-14", origin="HK")) == {"customs_duty_china": 1_600, "additional_duty_china": 3_000}
     assert owed(us("2025-05-02", origin="VN")) == {}
     assert owed(us("2025-05-02", origin="CN", service="post")) == {"postal_duty_china": 12_000}
@@ -87,7 +91,7 @@ def test_united_states_brazil_owes_its_forty_per_cent_a_day_before_the_reciproca
 
 def test_united_states_a_bundle_in_one_day_owes_no_less_than_one_parcel_of_china() -> None:
     together = owed(us("2025-06-02", 50_000, origin="CN"), {"section_321": 50_000})
-    assert together == {"customs_duty": 8_000, "additional_duty": 15_000}
+    assert together == {"customs_duty": 8_000, "additional_duty": 15_000, "section_301_duty": 3_750}
 
 
 def test_united_states_the_post_owes_by_the_item_or_by_value_where_a_qualified_party_is_named() -> None:

@@ -283,9 +283,9 @@ def test_the_values_of_a_rulebook_and_the_lines_of_its_tariffs_are_counted_with_
     stamp = "rate: 7.00 USD per consignment,"
     plain, doubted = utopia(), reviewed_utopia(UTOPIA.replace(stamp, f"{stamp} verified: false,"))
     # Two customs values and three limits; of the charges 3, 3, 5, 4, 2 and 7; three rates by commodity code on the last day.
-    assert counts_of(plain, plain.books[0].rulebook) == Counts(29, 29, 3, 3)
-    assert counts_of(doubted, doubted.books[0].rulebook) == Counts(29, 1, 3, 0)
-    none = counts_of(law(), law().books[0].rulebook)
+    assert counts_of(plain, plain.books[0]) == Counts(29, 29, 3, 3)
+    assert counts_of(doubted, doubted.books[0]) == Counts(29, 1, 3, 0)
+    none = counts_of(law(), law().books[0])
     assert (none.tariff_lines, none.unverified_tariff_lines) == (0, 0)
 
 

@@ -71,7 +71,7 @@ def test_an_error_says_file_line_place_and_message() -> None:
         "[0].x",
     ]
     assert source.error(("a", 1), "bad", "c").line == 3
-    source.written_out[("a",)] = [0, 0, 1]
+    source.write_out(("a",), [0, 0, 1])
     assert [source.error(("a", place), "bad").where for place in (0, 1, 2)] == ["a[one]", "a[one]", "a[1]"]
 
 

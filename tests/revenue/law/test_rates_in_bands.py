@@ -106,9 +106,8 @@ def test_a_mistake_behind_a_rate_in_bands_is_named_where_it_stands(entry: str, w
 def test_each_rate_in_bands_counts_as_one_value_also_where_two_go_by_the_same_charge() -> None:
     def values(text: str) -> int:
         book = read_rulebook("xx/rulebook.yaml", text)
-        return counts_of(
-            compile_program([book], [], ExchangeTables(read_exchange("rates/utopia.yaml", RATES))), book.rulebook
-        ).values
+        program = compile_program([book], [], ExchangeTables(read_exchange("rates/utopia.yaml", RATES)))
+        return counts_of(program, book).values
 
     then = ENTRY.replace("from: 2021-01-01", "from: 2023-01-01")
     assert values(LAW.replace(ENTRY, f"{ENDS}\n      - {then}")) == values(LAW) + 1

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import msgspec
 
 from services.revenue.law.program.program import Program
-from services.revenue.law.source.rulebook import Band, Dated, Rulebook
+from services.revenue.law.source.reader import ReadRulebook
+from services.revenue.law.source.rulebook import Dated
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,12 @@ class Counts:
     unverified_tariff_lines: int
 
 
-def counts_of(program: Program, book: Rulebook) -> Counts:
-    """Count the values of a rulebook of the program.
+def counts_of(program: Program, read: ReadRulebook) -> Counts:
+    """Count the values of a rulebook of the program, as they are written: one that stands for several counts once.
 
     A value is unverified where it says so itself, or where the reference that it names does.
     """
+    book = read.as_written
     values = list(_dated(book))
     doubted = sum(not (each.verified and book.references[each.reference].verified) for each in values)
     named = {charge.tariff for charge in book.charges if charge.tariff}
@@ -42,7 +44,7 @@ def counts_of(program: Program, book: Rulebook) -> Counts:
 
 
 def _dated(part: object) -> Iterator[Dated]:
-    """Walk through all dated values, however deep they stand."""
+    """Walk through all dated values, however deep they are."""
     if isinstance(part, Dated):
         yield part
     if isinstance(part, msgspec.Struct):
@@ -52,10 +54,5 @@ def _dated(part: object) -> Iterator[Dated]:
         for each in part.values():
             yield from _dated(each)
     elif isinstance(part, tuple | list):
-        before: tuple[Band, ...] = ()
         for each in part:
-            # What goes by the rate of another charge is one value, whatever it was written out to: these share its bands.
-            bands: tuple[Band, ...] = getattr(each, "bands", ())
-            if not bands or bands is not before:
-                yield from _dated(each)
-            before = bands
+            yield from _dated(each)

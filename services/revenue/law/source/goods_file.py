@@ -32,7 +32,7 @@ def with_goods(source: Source, book: Rulebook, other_files: OtherFiles) -> Ruleb
                 found = list(_written(source, ("not_covered", place), entry, other_files))
         written += found
         places += [place] * len(found)
-    source.written_out["not_covered",] = places
+    source.write_out(("not_covered",), places)
     return msgspec.structs.replace(book, not_covered=tuple(written))
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from libs.customs.currencies import minor_units
-from services.revenue.law.source.bands import with_bands
 from services.revenue.law.source.charge_checks import ChargeChecks
 from services.revenue.law.source.checks import Checks, overlapping
 from services.revenue.law.source.goods_file import OtherFiles, with_goods
-from services.revenue.law.source.rates import parse_share
+from services.revenue.law.source.rates import parse_amount, parse_share
 from services.revenue.law.source.rulebook import PPM, Charge, NotCovered, Part, Rulebook, positions
+from services.revenue.law.source.written_out import with_bands, with_parameters
 from services.revenue.law.source.yaml_source import Path, Source
 
 
@@ -21,6 +21,8 @@ class ReadRulebook:
     """A rulebook that passed all checks."""
 
     rulebook: Rulebook
+    as_written: Rulebook
+    """The rulebook before its entries were written out."""
     file: str
     version: str
     """Jurisdiction, version as written and the first 8 digits of the text's SHA-256. Example: "EU/2026.1/1f0c9a2b"."""
@@ -38,12 +40,13 @@ def read_rulebook(file: str, text: str, other_files: OtherFiles = lambda _name: 
     `other_files` gives the text of a list of goods in the same directory by its name, None where there is none.
     """
     source = Source(file, text)
-    rulebook = with_goods(source, with_bands(source, source.convert(Rulebook)), other_files)
+    as_written = source.convert(Rulebook)
+    rulebook = with_goods(source, with_bands(source, with_parameters(source, as_written)), other_files)
     _Checks(source, rulebook).run()
     source.finish()
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     lines = {charge.id: source.line(("charges", place)) for place, charge in enumerate(rulebook.charges)}
-    return ReadRulebook(rulebook, file, f"{rulebook.jurisdiction}/{rulebook.version}/{digest}", lines)
+    return ReadRulebook(rulebook, as_written, file, f"{rulebook.jurisdiction}/{rulebook.version}/{digest}", lines)
 
 
 def _limits_named(charges: Sequence[Charge], gaps: Sequence[NotCovered]) -> set[str]:
@@ -55,6 +58,7 @@ def _limits_named(charges: Sequence[Charge], gaps: Sequence[NotCovered]) -> set[
     return named
 
 
+_PARAMETER: Final = re.compile("[a-z][a-z0-9_]*")
 _BENEFICIARY: Final = re.compile(r"destination|[A-Z][A-Z0-9]{1,9}")
 
 
@@ -85,6 +89,7 @@ class _Checks(Checks):
         for place, entry in enumerate(book.customs_value):
             if "customs_value" in entry.base:
                 self.refuse(("customs_value", place, "base"), "the customs value cannot be made of itself")
+        self._parameters()
         self._defaults()
         self._limits()
         self._reliefs()
@@ -114,6 +119,18 @@ class _Checks(Checks):
             for at, area in enumerate(gap.areas):
                 if area not in book.areas:
                     self.refuse((*here, "areas", at), f"{area!r} is not an area of this rulebook")
+
+    def _parameters(self) -> None:
+        for name, values in self.book.parameters.items():
+            path = ("parameters", name)
+            if not _PARAMETER.fullmatch(name):
+                self.refuse(path, "is no name of a parameter; write small letters, digits and _, a letter first")
+            self.dated(path, values, None)
+            for place, each in enumerate(values):
+                try:
+                    parse_share(each.value) if each.value.endswith("%") else parse_amount(each.value)
+                except ValueError as error:
+                    self.refuse((*path, place, "value"), str(error))
 
     def _defaults(self) -> None:
         for name, entries in self.book.defaults.items():

@@ -65,6 +65,13 @@ class Dated(_Strict, frozen=True, kw_only=True):
     note: str = ""
 
 
+class Parameter(Dated, frozen=True, kw_only=True):
+    """A named amount or percentage that entries use by its name, such as `<low_value>`."""
+
+    value: str
+    """`150.00 EUR` or `20 %`."""
+
+
 class Base(Dated, frozen=True, kw_only=True):
     """What a value is made of."""
 
@@ -428,6 +435,8 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
     prices_with_tax: PricesWithTax | None = None
     """Left out: the prices of goods alone."""
     references: dict[str, Reference]
+    parameters: dict[str, tuple[Parameter, ...]] = {}
+    """Amounts and percentages by name; of limits, reliefs, defaults, rates and minima every text may name them."""
     customs_value: tuple[Base, ...]
     defaults: dict[Literal["freight", "insurance"], tuple[StatutoryDefault, ...]] = {}
     """What stands in for a cost that is not declared. Left out: it is assumed to be in the price."""

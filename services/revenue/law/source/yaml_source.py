@@ -80,8 +80,7 @@ class Source:
     def __init__(self, file: str, text: str) -> None:
         """Parse the text; LawFileError where it is no YAML or names a key twice."""
         self.file = file
-        #: Of lists whose entries were written out to several: by its path, for each the place in the text.
-        self.written_out: dict[Path, list[int]] = {}
+        self._written_out = dict[Path, list[int]]()
         try:
             self._yaml = YamlFile(file, text, _OPTIONS)
         except InvalidYamlError as error:
@@ -112,6 +111,11 @@ class Source:
         """Add an error, where the check goes on behind it."""
         self._errors.append(self.error(path, message))
 
+    def write_out(self, path: Path, places: list[int]) -> None:
+        """Take, for each entry of a list that was written out, the place of the entry that stood for it before."""
+        before = self._written_out.get(path)
+        self._written_out[path] = [before[place] for place in places] if before else places
+
     def __enter__(self) -> None:
         """Begin a check whose LawFileError is collected, so that the next check runs as well."""
 
@@ -139,7 +143,7 @@ class Source:
     def error(self, path: Path, message: str, key: str | None = None) -> LawFileError:
         """Return the error for the element at the path, of lists as they were expanded; its line is that of its `key`."""
         for place, part in enumerate(path):
-            stands = self.written_out.get(path[:place])
+            stands = self._written_out.get(path[:place])
             if stands and isinstance(part, int):
                 path = (*path[:place], stands[part], *path[place + 1 :])
         return LawFileError(self.file, self.line(path if key is None else (*path, key)), self.name(path), message)

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from services.revenue.law.source.tariff import read_tariff
-from services.revenue.tariff_file.imported import Imported, Refusal
+from services.revenue.tariff_file.imported import Imported, ImportedLine, Refusal
 
 LINES = "tariff_lines.csv"
 PACKED = f"{LINES}.gz"
@@ -72,8 +72,12 @@ def written(imported: Imported, edition: Edition) -> dict[str, str]:
 
 
 def lines_text(imported: Imported, edition: Edition) -> str:
-    """Return the lines as CSV, by code, below the source, its date and its licence; columns without any value are left out."""
-    lines = sorted(imported.lines, key=lambda line: (line.code, line.preferences, line.start or date.min))
+    """Return the lines as CSV, by code, below the source, its date and its licence; columns without any value are left out.
+
+    A code without an imported rate has an empty one.
+    """
+    unknown = (ImportedLine(0, code, "") for code in imported.without_rate)
+    lines = sorted([*imported.lines, *unknown], key=lambda line: (line.code, line.preferences, line.start or date.min))
     columns = {
         "code": [line.code for line in lines],
         "rate": [line.rate for line in lines],

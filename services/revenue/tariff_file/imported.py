@@ -1,5 +1,6 @@
 """What an import returns: lines of a tariff as law writes them, lines that were not imported with their reasons, or errors of the file."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from functools import cache
 
 from services.revenue.law.source.rates import parse_rate
 from services.revenue.law.source.rulebook import PPM
+from services.revenue.law.source.tariff_lines import PREFIX
 
 
 class TariffFileError(ValueError):
@@ -71,6 +73,15 @@ class Imported:
     inherited: int = 0
     """Coded lines without a rate of their own, whose rate is that of a line above them that is imported."""
 
+    whole: bool = True
+    """The file has all lines of the tariff: a refused line has a rate, which is unknown."""
+
+    @property
+    def without_rate(self) -> set[str]:
+        """Return the codes of the tariff of which no ordinary rate is imported."""
+        codes = {each.code for each in self.refused if is_code(each.code)} if self.whole else set()
+        return codes - {line.code for line in self.ordinary}
+
     @property
     def ordinary(self) -> list[ImportedLine]:
         """Return the lines with ordinary rates."""
@@ -85,6 +96,11 @@ class Imported:
     def reasons(self) -> dict[str, int]:
         """Return the number of refused lines and preferential rates, by reason."""
         return dict(sorted(Counter(each.reason for each in (*self.refused, *self.refused_preferences)).items()))
+
+
+def is_code(code: str) -> bool:
+    """Return whether a text is a commodity code, or a prefix of one."""
+    return re.fullmatch(PREFIX, code) is not None
 
 
 parsed = cache(parse_rate)

@@ -4,9 +4,16 @@ from dataclasses import dataclass
 from datetime import date
 
 from services.revenue.law.source.rates import parse_rate
-from services.revenue.tariff_file.imported import Imported, ImportedLine, Refusal, UnreadableRate, read_once
+from services.revenue.tariff_file.imported import (
+    Imported,
+    ImportedLine,
+    Refusal,
+    UnreadableRate,
+    is_code,
+    read_once,
+)
 from services.revenue.tariff_file.printed import rate_of
-from services.revenue.tariff_file.table import Row, code_of, is_code, read_rows
+from services.revenue.tariff_file.table import Row, code_of, read_rows
 
 
 @dataclass(frozen=True, slots=True)

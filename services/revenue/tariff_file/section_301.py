@@ -46,7 +46,7 @@ def read_section_301(file: str, data: bytes, schedule_file: str, schedule: bytes
 
     Raises TariffFileError for errors of form, and for a row that contradicts what is known of its list.
     """
-    imported, errors = Imported(), list[str]()
+    imported, errors = Imported(whole=False), list[str]()
     entries = dict[str, list[_Entry]]()
     for row in read_rows(file, data, _COLUMNS):
         imported.coded += 1

@@ -94,8 +94,3 @@ def code_of(text: str) -> str:
     """Return a commodity code without its points and blanks; codes of 7 or 9 digits get back the zero that spreadsheets remove."""
     code = re.sub(r"[ .]", "", text)
     return f"0{code}" if code.isdigit() and len(code) in (7, 9) else code
-
-
-def is_code(code: str) -> bool:
-    """Return whether a text is a commodity code, or a prefix of one."""
-    return re.fullmatch(r"[0-9]{2,10}", code) is not None

@@ -190,10 +190,29 @@ class Charging:
             if (not each.origins or item.origin in each.origins)
             and (not each.preference or any(claims(item.preference, code) for code in each.preference))
         ]
-        for prefixes in [*(each.prefixes for each in fitting), table.prefixes]:
-            named = [prefix for prefix in prefixes if item.code.startswith(prefix)]
-            if named:
-                return table.rates[prefixes[max(named, key=len)]]
+        groups = [*(each.prefixes for each in fitting), table.prefixes]
+
+        def line(code: str) -> int:
+            for prefixes in groups:
+                named = [prefix for prefix in prefixes if code.startswith(prefix)]
+                if named:
+                    return prefixes[max(named, key=len)]
+            return -1
+
+        place = line(item.code)
+        longer = {code for prefixes in groups for code in prefixes if code.startswith(item.code) and code != item.code}
+        if longer and len(item.code) >= 6 and item.code not in table.prefixes:
+            below = {line(code) for code in longer}
+            if -1 in below:
+                place = -1
+            else:
+                below |= {place} if place >= 0 else set()
+                if len({read_rate(table.rates[each].text) for each in below}) == 1:
+                    place = min(
+                        below, key=lambda each: (table.rates[each].verified, table.rates[each].preferential, each)
+                    )
+        if place >= 0:
+            return table.rates[place]
         typical = [prefix for prefix in table.defaults if item.code.startswith(prefix)]
         if typical:
             return table.rates[table.defaults[max(typical, key=len)]]

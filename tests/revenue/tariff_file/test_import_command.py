@@ -148,3 +148,14 @@ def test_what_is_no_day_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit, match="2"):
         imported(source, tmp_path / "xa", "--from", "2026-01")
     assert "'2026-01' is no date: write it as year-month-day" in capsys.readouterr().err
+
+
+def test_a_reported_line_is_a_line_without_a_rate(tmp_path: Path) -> None:
+    source = tmp_path / "published.csv"
+    source.write_text("code,rate\n61091010,12 %\n61091020,Entry Price\n62011010,5 %\n62011020,5 %\nheading,5 %\n")
+    assert imported(source, tmp_path / "xa", "--default", "9 %") == 0
+    [table] = read(tmp_path / "xa").tables
+    assert "61091020,\n" in gzip.decompress((tmp_path / "xa" / PACKED).read_bytes()).decode()
+    rates = {code: table.rates[table.find(code)].text for code in ("61091010", "61091020", "610910", "620110")}
+    # Nothing is said of the subheading by the rate of one of its two lines.
+    assert rates == {"61091010": "12 %", "61091020": "9 %", "610910": "9 %", "620110": "5 %"}

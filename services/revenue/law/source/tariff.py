@@ -5,6 +5,7 @@ Rates are any that `services.revenue.law.source.rates` reads, but `tariff`.
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,12 @@ from services.revenue.law.source.yaml_source import Path, Source
 _CODE_OF_PREFERENCE = r"[0-9]{1,3}|[A-Z][0-9A-Z+*]{0,2}"
 _CUTS_MAX = 400
 _KNOWN_MAX = 200_000
+_NO_RATE = -1
+"""Place of the rate of a line whose rate is unknown, and of goods that no line names."""
+_ORDINARY = -1
+"""Group of ordinary rates, beside the places of preferences."""
+_SUBHEADING = 6
+"""Digits of the shortest code whose lines below it are all its goods."""
 _DAY = timedelta(days=1)
 _UNREADABLE = ParsedRate("percent")
 """Stands for a rate that was refused, until all of the file is read."""
@@ -120,7 +127,7 @@ class RateTable:
     verified: bool
     rates: list[TariffRate]
     prefixes: dict[str, int]
-    """Place in `rates` by prefix."""
+    """Place in `rates` by prefix; -1 for a line whose rate is unknown."""
     default: int
     """Place of the default; -1 where there is none."""
     preferences: tuple[PreferenceTable, ...]
@@ -133,6 +140,8 @@ class RateTable:
     licence: str = ""
     _widths: tuple[int, ...] = ()
     _rows: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    _ordered: dict[int, list[str]] = field(default_factory=dict)
+    """Sorted prefixes by group: the place of a preference in `preferences`, or -1 for ordinary rates."""
 
     def __post_init__(self) -> None:
         """Find the lengths of prefix that occur, the longest first."""
@@ -142,10 +151,15 @@ class RateTable:
     @property
     def lines(self) -> int:
         """Rates by prefix, preferential ones too, without the defaults."""
-        return len(self.prefixes) + sum(len(each.prefixes) for each in self.preferences)
+        return sum(place != _NO_RATE for place in self.prefixes.values()) + sum(
+            len(each.prefixes) for each in self.preferences
+        )
 
     def find(self, code: str, origin: str = "", preference: str = "") -> int:
-        """Return the place in `rates` of what goods pay; -1 where no prefix names them and there is no default."""
+        """Return the place in `rates` of what goods pay; -1 where no prefix names them and there is no default.
+
+        A code of 6 digits or more that is shorter than the lines below it has their rate if all of them have the same.
+        """
         if not self.preferences:
             origin = preference = ""
         key = code, origin, preference
@@ -157,13 +171,40 @@ class RateTable:
         return known
 
     def _find(self, code: str, origin: str, preference: str) -> int:
-        for each in self.preferences:
-            if each.fits(origin, preference) and (found := self._longest(each.prefixes, code)) is not None:
-                return found
-        found = self._longest(self.prefixes, code)
-        if found is None:
-            found = self._longest(self.defaults, code)
-        return self.default if found is None else found
+        groups = [place for place, each in enumerate(self.preferences) if each.fits(origin, preference)] + [_ORDINARY]
+        place = self._line(code, groups)
+        if len(code) >= _SUBHEADING and code not in self.prefixes:
+            below = {self._line(line, groups) for group in groups for line in self._below(group, code)}
+            # A shorter line has the goods that no line below the code names.
+            rates = below | {place} - {_NO_RATE} if below else below
+            if _NO_RATE in below:
+                place = _NO_RATE
+            elif len({self.rates[each].rate for each in rates}) == 1:
+                return min(rates, key=self._doubt)
+        if place == _NO_RATE:
+            place = self.default if (typical := self._longest(self.defaults, code)) is None else typical
+        return place
+
+    def _line(self, code: str, groups: list[int]) -> int:
+        """Return the place of the rate of the longest prefix in the first group that names the code."""
+        for group in groups:
+            if (place := self._longest(self._prefixes(group), code)) is not None:
+                return place
+        return _NO_RATE
+
+    def _below(self, group: int, code: str) -> list[str]:
+        """Return the longer prefixes of a group that begin with a code."""
+        ordered = self._ordered.get(group)
+        if ordered is None:
+            ordered = self._ordered[group] = sorted(self._prefixes(group))
+        return ordered[bisect_right(ordered, code) : bisect_left(ordered, f"{code}:")]
+
+    def _prefixes(self, group: int) -> dict[str, int]:
+        return self.prefixes if group == _ORDINARY else self.preferences[group].prefixes
+
+    def _doubt(self, place: int) -> tuple[bool, bool, int]:
+        rate = self.rates[place]
+        return rate.verified, rate.preferential, place
 
     def _longest(self, prefixes: dict[str, int], code: str) -> int | None:
         for width in self._widths:
@@ -239,7 +280,7 @@ class _Reader:
                         (*at, "preference"),
                         f"{code!r} does not begin a preference code in digits, and is no code in letters",
                     )
-        parts = list(self._group(path, -1, version, version, places))
+        parts = list(self._group(path, _ORDINARY, version, version, places))
         for place, each in enumerate(version.preferences):
             parts += self._group((*path, "preferences", place), place, each, version, {})
         lines = LineColumns.joined(parts)
@@ -255,13 +296,12 @@ class _Reader:
             yield self._table(path, version, lines.on_days(start, end), start, end)
 
     def _table(self, path: Path, version: TariffVersion, lines: LineColumns, start: date, end: date) -> RateTable:
-        named = np.unique(lines.rate)
-        place = np.searchsorted(named, lines.rate)
+        named = np.unique(lines.rate[lines.rate != _NO_RATE])
+        place = np.where(lines.rate == _NO_RATE, _NO_RATE, np.searchsorted(named, lines.rate))
         known = list(self.rates)
         rates = [known[number] for number in named.tolist()]
         prefixes = list[dict[str, int]]()
-        # The group -1 of ordinary rates is the last.
-        for group in [*range(len(version.preferences)), -1]:
+        for group in [*range(len(version.preferences)), _ORDINARY]:
             at = lines.group == group
             codes = lines.code[at].tolist()
             prefixes.append(dict(zip(codes, place[at].tolist(), strict=True)))
@@ -321,7 +361,10 @@ class _Reader:
             raise self.source.error((*path, "lines"), f"{entry.lines!r} is no tariff*.csv beside this file")
 
         def clauses_of(values: dict[str, str]) -> list[Clause]:
-            self._parse(values["rate"])
+            if values["rate"]:
+                self._parse(values["rate"])
+            elif values.get("preferences") or group != _ORDINARY:
+                raise ValueError("has no rate; a line of a preference needs one")
             start, end = (_day(values.get("from")) or version.start), (_day(values.get("to")) or last)
             if end < start or start < version.start or end > last:
                 raise ValueError("its days are in the wrong order, or outside the version's")
@@ -336,7 +379,7 @@ class _Reader:
                 of_group = places[name] if name else group
                 # A reference of the line's own does not lift the doubt about that of its group.
                 verified = self._verified(owner.verified, owner.reference)
-                number = self._number(values["rate"], reference, verified, of_group)
+                number = self._number(values["rate"], reference, verified, of_group) if values["rate"] else _NO_RATE
                 found.append(Clause(of_group, number, start, end))
             return found
 
@@ -345,7 +388,7 @@ class _Reader:
 
     def _number(self, text: str, reference: str, verified: bool, group: int) -> int:
         rate = TariffRate(
-            text, self.parsed[text], reference, self._verified(verified, reference), preferential=group >= 0
+            text, self.parsed[text], reference, self._verified(verified, reference), preferential=group != _ORDINARY
         )
         return self.rates.setdefault(rate, len(self.rates))
 

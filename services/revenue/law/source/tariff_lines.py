@@ -1,6 +1,7 @@
 """Files of tariff lines, read as columns: what lines have beside their code repeats, and is read once for each distinct text.
 
 The columns are code and rate, and where needed from, to, reference and preferences. Lines before the header that begin with `#` state the source.
+A code without a rate is a line of the tariff whose rate is unknown.
 """
 
 import csv
@@ -31,7 +32,7 @@ class Clause:
     group: int
     """Place of the preference; -1 for ordinary rates."""
     rate: int
-    """Place of the rate among those of the reader."""
+    """Place of the rate among those of the reader; -1 if it is unknown."""
     start: date
     to: date
 
